@@ -1,0 +1,1 @@
+"""Stage 5: the result files of a batch and the agreement of its books."""

@@ -1,0 +1,1 @@
+"""Stage 2: one order per accepted row."""

@@ -1,0 +1,31 @@
+"""Make one order per accepted row, as one set, in one transaction. Run twice, nothing is made twice (LIM-001)."""
+
+from __future__ import annotations
+
+from domain.errors import FileRefused, InvariantBroken
+from domain.states import BatchState
+from resources.database import batches, books, orders
+from resources.database.books import Books
+from resources.database.database import Database
+
+
+def create_orders(database: Database, batch_id: str) -> Books:
+    """Create the orders of a validated batch; a batch that has them already is left alone.
+
+    Raises:
+        FileRefused: the file was refused.
+        InvariantBroken: the batch is not validated yet.
+    """
+    with database.hold_batch(batch_id) as hold, hold.begin() as tx:
+        batch = batches.get(tx, batch_id)
+        if batch.state is BatchState.REFUSED:
+            raise FileRefused(batch.reason or "FILE-UNREADABLE")
+        if batch.state is BatchState.RECEIVED:
+            raise InvariantBroken("BATCH-NOT-VALIDATED", batch=batch_id)
+        if batch.state is BatchState.VALIDATED:
+            orders.create(
+                tx, batch_id=batch_id, client=batch.client, source=batch.source_name, group=batch.bulk_import_group
+            )
+            batches.correct_accepted(tx, batch_id)
+            batches.move(tx, batch_id, BatchState.ORDERED)
+        return books.read(tx, batch_id)

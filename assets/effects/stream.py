@@ -1,0 +1,125 @@
+"""Payments and notifications of one batch as one stream: a mail leaves while other orders still pay (LIM-005)."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from assets.effects.lane import Lane, LaneLimits
+from assets.effects.ledger import Ledger
+from domain.profiles import ServiceProfile
+from domain.progress import StageProgress
+from domain.states import SETTLED_EFFECT, EffectKind, EffectState
+from resources.database.database import BatchHold, Database
+from resources.database.effects import OrderFacts
+from resources.services.breaker import Breaker
+from resources.services.rate_limit import RateLimit
+from resources.services.service import EffectService
+
+_TICK_SECONDS = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class LaneEnded:
+    """A lane has nothing more to do now; ``paused_because`` is a code when its service is out of order."""
+
+    kind: EffectKind
+    paused_because: str | None
+    seconds: float
+
+
+StreamReport = StageProgress | LaneEnded
+
+
+@dataclass(frozen=True, slots=True)
+class LanePlan:
+    """Everything one lane needs: its service, its limits, and how a body is made from an order."""
+
+    service: EffectService
+    limits: LaneLimits
+    make_body: Callable[[OrderFacts], bytes]
+
+
+class EffectStream:
+    """Both lanes of one held batch. ``selected`` may leave one out; its effects then wait."""
+
+    def __init__(self, database: Database, hold: BatchHold, plans: Mapping[EffectKind, LanePlan],
+                 selected: frozenset[EffectKind], settled: Mapping[EffectKind, int], totals: Mapping[EffectKind, int],
+                 cooldown_seconds: float) -> None:  # fmt: skip
+        self._database = database
+        self._hold = hold
+        self._plans = plans
+        self._selected = selected
+        self._settled = dict(settled)
+        self._totals = dict(totals)
+        self._cooldown_seconds = cooldown_seconds
+        self._lanes: dict[EffectKind, Lane] = {}
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._started = time.monotonic()
+        self._begun_with = dict(settled)
+
+    async def run(self, emit: Callable[[StreamReport], None]) -> None:
+        """Until both lanes have ended. Reports progress every second and the end of each lane."""
+        self._loop = asyncio.get_running_loop()
+        profiles: dict[EffectKind, ServiceProfile] = {kind: plan.service.profile for kind, plan in self._plans.items()}
+        make_mail = self._plans[EffectKind.NOTIFICATION].make_body
+        ledger = Ledger(self._hold, profiles, make_mail, self._mail_was_planned)
+        self._lanes = {kind: self._lane(kind, ledger) for kind in EffectKind if kind in self._selected}
+        try:
+            async with asyncio.TaskGroup() as group:
+                ticker = group.create_task(self._tick(emit))
+                async with asyncio.TaskGroup() as lanes:
+                    for lane in self._lanes.values():
+                        lanes.create_task(self._run_lane(lane, emit))
+                ticker.cancel()
+        finally:
+            for plan in self._plans.values():
+                await plan.service.aclose()
+            await ledger.aclose()
+
+    def stop(self) -> None:
+        """Begin no further call; ``run`` ends when those in flight have come back. Called on the loop."""
+        for lane in self._lanes.values():
+            lane.stop()
+
+    def _lane(self, kind: EffectKind, ledger: Ledger) -> Lane:
+        plan = self._plans[kind]
+        rate = RateLimit(self._database, kind.value, plan.service.profile.rate_per_second)
+        breaker = Breaker(self._database, kind.value, self._cooldown_seconds)
+        lane = Lane(
+            plan.service, ledger, rate, breaker, plan.limits, plan.make_body, lambda state: self._count(kind, state)
+        )
+        if kind is EffectKind.PAYMENT or EffectKind.PAYMENT not in self._selected:
+            lane.upstream_ended.set()
+        return lane
+
+    async def _run_lane(self, lane: Lane, emit: Callable[[StreamReport], None]) -> None:
+        await lane.run()
+        if lane.kind is EffectKind.PAYMENT and EffectKind.NOTIFICATION in self._lanes:
+            self._lanes[EffectKind.NOTIFICATION].upstream_ended.set()
+            self._lanes[EffectKind.NOTIFICATION].wake()
+        emit(self._progress(lane.kind))
+        emit(LaneEnded(lane.kind, lane.paused_because, time.monotonic() - self._started))
+
+    def _mail_was_planned(self) -> None:
+        # Called on the ledger's thread.
+        if self._loop is not None and EffectKind.NOTIFICATION in self._lanes:
+            self._loop.call_soon_threadsafe(self._lanes[EffectKind.NOTIFICATION].wake)
+
+    def _count(self, kind: EffectKind, state: EffectState) -> None:
+        if state in SETTLED_EFFECT:
+            self._settled[kind] += 1
+        if kind is EffectKind.PAYMENT and state in (EffectState.REJECTED, EffectState.REVIEW):
+            self._totals[EffectKind.NOTIFICATION] -= 1  # no mail for an order that is not paid
+
+    async def _tick(self, emit: Callable[[StreamReport], None]) -> None:
+        while True:
+            await asyncio.sleep(_TICK_SECONDS)
+            for kind in self._lanes:
+                emit(self._progress(kind))
+
+    def _progress(self, kind: EffectKind) -> StageProgress:
+        return StageProgress(kind.value, self._settled[kind], self._totals[kind], time.monotonic() - self._started,
+                             self._begun_with[kind])  # fmt: skip

@@ -1,0 +1,40 @@
+"""What a materialization says about its batch: counts, yen, seconds, rows per second, the accounting as a table.
+
+Only figures and our own words: Dagster never redacts metadata.
+"""
+
+from collections.abc import Mapping
+
+import dagster as dg
+
+from checks import row_accounting
+from resources.database.books import Books
+
+Figures = Mapping[str, int | float | str]
+
+
+def stage_metadata(
+    books: Books, *, rows: int, jpy: int, seconds: float, figures: Figures
+) -> dict[str, dg.MetadataValue]:
+    """The metadata of one stage: ``rows`` it worked on, their yen, how long it took, and its own ``figures``."""
+    entries: dict[str, dg.MetadataValue] = {
+        "rows": dg.MetadataValue.int(rows),
+        "amount_jpy": dg.MetadataValue.int(jpy),
+        "duration_seconds": dg.MetadataValue.float(round(seconds, 3)),
+        "rows_per_second": dg.MetadataValue.float(round(rows / seconds, 1) if seconds > 0 else 0.0),
+        "row_accounting": dg.MetadataValue.md(row_accounting.table(books)),
+        "file_sha256": dg.MetadataValue.text(books.batch.file_sha256.hex()),
+        "client": dg.MetadataValue.text(books.batch.client),
+    }
+    return entries | {name: _value(figure) for name, figure in figures.items()}
+
+
+def data_version(books: Books, stage: str) -> dg.DataVersion:
+    """What the stage's result hangs on: the file's bytes."""
+    return dg.DataVersion(f"{stage}-{books.batch.file_sha256.hex()[:16]}")
+
+
+def _value(figure: float | str) -> dg.MetadataValue:
+    if isinstance(figure, int):
+        return dg.MetadataValue.int(figure)
+    return dg.MetadataValue.float(figure) if isinstance(figure, float) else dg.MetadataValue.md(figure)

@@ -1,0 +1,1 @@
+"""Stage 4: one mail per paid order. The engine is in assets/effects."""

@@ -1,0 +1,46 @@
+"""Plan the payments of a batch: one per order, its key and the digest of its request fixed before any call."""
+
+from __future__ import annotations
+
+from domain.errors import InvariantBroken
+from domain.identity import idempotency_key, request_digest
+from domain.states import BatchState, EffectKind
+from resources.database import batches, books, effects
+from resources.database.books import Books
+from resources.database.database import BatchHold
+from resources.database.effects import PlannedEffect
+from resources.services.payments import payment_body
+
+
+def plan_payments(hold: BatchHold) -> Books:
+    """Plan what is not planned yet and take the batch up again if it was paused; the books before any call.
+
+    The stage reads the truth here before it spends money: a blocking check holds only within its own run.
+
+    Raises:
+        InvariantBroken: the batch has no orders yet, or its orders and its file differ in count or yen.
+    """
+    with hold.begin() as tx:
+        batch = batches.get(tx, hold.batch_id)
+        if batch.state in (BatchState.RECEIVED, BatchState.REFUSED, BatchState.VALIDATED):
+            raise InvariantBroken("BATCH-NOT-ORDERED", batch=hold.batch_id)
+        if batch.state is BatchState.PAUSED:
+            batches.move(tx, hold.batch_id, BatchState.ORDERED)
+        before = books.read(tx, hold.batch_id)
+        if (before.orders, before.orders_jpy) != (before.rows_accepted, before.accepted_jpy):
+            raise InvariantBroken(
+                "BATCH-BOOKS-DIFFER", batch=hold.batch_id, orders=before.orders, rows=before.rows_accepted
+            )
+        effects.plan(tx, EffectKind.PAYMENT, _planned(hold.batch_id, effects.unplanned_payments(tx, hold.batch_id)))
+        return books.read(tx, hold.batch_id)
+
+
+def _planned(batch_id: str, orders: list[tuple[int, int, int]]) -> list[PlannedEffect]:
+    return [
+        PlannedEffect(
+            order_id,
+            idempotency_key(batch_id, row_number, EffectKind.PAYMENT),
+            request_digest(payment_body(order_id, amount_jpy)),
+        )
+        for order_id, row_number, amount_jpy in orders
+    ]

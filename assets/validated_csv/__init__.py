@@ -1,0 +1,1 @@
+"""The stage `validated_csv`: a file becomes accepted and rejected rows."""

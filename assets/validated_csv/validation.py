@@ -1,0 +1,182 @@
+"""Every fault of every row in one pass, and the rows without any as typed orders.
+
+The rules are the checks of ``checks/schemas.py``; here cells are trimmed, typed and judged by them, and what they find
+becomes one issue per row, column and code. Pure: the same table and the same earlier numbers give the same result, in
+the same order. After the reported rows are removed from a file, a second validation finds nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import pyarrow as arrow
+import pyarrow.compute as compute
+
+from assets.validated_csv.reading import SourceTable
+from checks import schemas
+from domain import columns
+from domain.issues import RowIssue
+from domain.money import PLAIN_NUMBER
+
+EarlierNumbers = Collection[str] | Callable[[list[str]], Collection[str]]
+Fault = tuple[str, str, schemas.Mask]
+
+
+@dataclass(frozen=True, slots=True)
+class Validation:
+    """What became of the rows of one file.
+
+    ``accepted`` has the columns and types of ``checks.schemas.VALIDATED_ORDERS``; ``issues`` are ordered by row, column
+    and code; ``declared_amount_jpy`` is the sum of all amounts that could be read, those of rejected rows too.
+    """
+
+    accepted: pd.DataFrame
+    issues: list[RowIssue]
+    rows: int
+    declared_amount_jpy: int
+
+    @property
+    def rejected_rows(self) -> list[int]:
+        """Import row numbers with at least one issue, ascending."""
+        return sorted({issue.import_row_number for issue in self.issues})
+
+    @property
+    def amount_jpy(self) -> int:
+        """Sum of the accepted rows, in yen."""
+        return int(self.accepted["amount_jpy"].sum())
+
+
+def validate(table: SourceTable, taken_order_numbers: EarlierNumbers = frozenset()) -> Validation:
+    """Judge every row of ``table``.
+
+    ``taken_order_numbers`` are the order numbers of the client's earlier batches; a callable is asked once, with the
+    distinct numbers of this file, and gives back those that are taken.
+    """
+    rows = _rows_with_every_cell(table)
+    text = _trimmed_text(table, rows)
+    typed = _typed(text)
+    faults = [
+        *schemas.broken(schemas.ORDER_TEXT, text),
+        *schemas.broken(schemas.TYPED_ORDERS, typed),
+        *_earlier(text["order_number"], taken_order_numbers),
+    ]
+    issues = _issues(table, rows, faults, text["order_number"])
+    accepted = _accepted(table, rows, _without_fault(table, rows, faults), text, typed)
+    return Validation(accepted, issues, len(table.rows), int(typed["amount"].clip(upper=_CEILING).sum()))
+
+
+def _earlier(numbers: pd.Series[str], taken: EarlierNumbers) -> Iterator[Fault]:
+    if callable(taken):
+        taken = taken(sorted(set(numbers) - {""}))
+    if taken:
+        yield from schemas.broken_by(schemas.not_taken(taken), "order_number", numbers)
+
+
+# -- from cells to typed columns --------------------------------------------------------------------------------------
+
+Indexes = npt.NDArray[np.int64]
+
+_TEXT = pd.StringDtype("pyarrow", na_value=np.nan)  # what pandas calls "str"
+_LONGEST_NUMBER = 10
+_CEILING = 1_000_000_000  # above every limit, and the product of two such numbers still fits 64 bits
+
+
+def _rows_with_every_cell(table: SourceTable) -> Indexes:
+    """Positions in ``table.rows`` without the ragged rows, of which no cell can be told for certain."""
+    ragged = {issue.import_row_number - 1 for issue in table.issues if not issue.column}
+    return np.array([i for i in range(len(table.rows)) if i not in ragged], dtype=np.int64)
+
+
+def _trimmed_text(table: SourceTable, rows: Indexes) -> pd.DataFrame:
+    """All canonical columns of the given rows, trimmed; one that the file does not have is empty."""
+    cells = list(zip(*(table.rows[i] for i in rows), strict=True)) or [()] * len(table.header)
+    empty = [""] * len(rows)
+    found = {name: table.column_map.get(name) for name in columns.NAMES}
+    return pd.DataFrame({name: _trimmed(empty if at is None else cells[at]) for name, at in found.items()})
+
+
+def _trimmed(cells: Collection[str]) -> pd.Series[str]:
+    trimmed = compute.utf8_trim_whitespace(arrow.array(cells, arrow.large_string()))
+    return pd.Series(pd.arrays.ArrowStringArray(trimmed, dtype=_TEXT))  # type: ignore[call-arg] # stubs lack dtype
+
+
+def _typed(text: pd.DataFrame) -> pd.DataFrame:
+    quantity, unit_price, stated = (_numbers(text[name]) for name in ("quantity", "unit_price", "amount"))
+    amount = stated.mask(text["amount"] == "", quantity * unit_price)
+    ordered_on = schemas.days(text["ordered_on"])
+    return pd.DataFrame({"quantity": quantity, "unit_price": unit_price, "amount": amount, "ordered_on": ordered_on})
+
+
+def _numbers(cells: pd.Series[str]) -> pd.Series[int]:
+    """Plain numbers as Int64, null where there is none; a number longer than any limit becomes ``_CEILING``."""
+    plain = cells.str.fullmatch(PLAIN_NUMBER).to_numpy(dtype=bool)
+    short = (cells.str.len() <= _LONGEST_NUMBER).to_numpy(dtype=bool)
+    digits = arrow.array(cells.where(plain & short, "0"))
+    values = np.asarray(compute.cast(digits, arrow.int64()))
+    values = np.where(short, np.minimum(values, _CEILING), _CEILING)
+    return pd.Series(pd.arrays.IntegerArray(values, ~plain))
+
+
+# -- from masks to issues and accepted rows ---------------------------------------------------------------------------
+
+
+def _issues(table: SourceTable, rows: Indexes, faults: Iterable[Fault], numbers: pd.Series[str]) -> list[RowIssue]:
+    """One issue per row, column and code, in that order; what the reader saw already comes with its own."""
+    found = {(issue.import_row_number, issue.column, issue.code): issue for issue in table.issues}
+    for column, code, mask in faults:
+        facts = _facts(code, column)
+        first_lines = _first_lines(table, rows, numbers, mask) if code == schemas.NOT_TWICE.name else {}
+        for at in np.flatnonzero(mask).tolist():
+            i = int(rows[at])
+            line = table.line_numbers[i]
+            found[i + 1, column, code] = RowIssue(i + 1, line, column, code, first_lines.get(at, facts))
+    return [found[key] for key in sorted(found, key=_in_order)]
+
+
+def _in_order(key: tuple[int, str, str]) -> tuple[int, int, str, str]:
+    row, column, code = key
+    return row, columns.POSITION.get(column, len(columns.NAMES)), column, code
+
+
+_NO_FACTS: dict[str, int] = {}
+
+
+def _facts(code: str, column: str) -> dict[str, int]:
+    return {"limit": columns.BY_NAME[column].max_length} if code == "ORD-CELL-TOO-LONG" else _NO_FACTS
+
+
+def _first_lines(
+    table: SourceTable, rows: Indexes, numbers: pd.Series[str], mask: schemas.Mask
+) -> dict[int, dict[str, int]]:
+    """For each repeated order number the line on which it came first."""
+    lines = [table.line_numbers[i] for i in rows.tolist()]
+    cells = numbers.tolist()
+    first_line = dict(zip(reversed(cells), reversed(lines), strict=True))
+    return {at: {"first_line": first_line[cells[at]]} for at in np.flatnonzero(mask).tolist()}
+
+
+def _without_fault(table: SourceTable, rows: Indexes, faults: Iterable[Fault]) -> schemas.Mask:
+    clean = ~np.isin(rows, [issue.import_row_number - 1 for issue in table.issues])
+    for _, _, mask in faults:
+        clean &= ~mask
+    return clean
+
+
+def _accepted(
+    table: SourceTable, rows: Indexes, clean: schemas.Mask, text: pd.DataFrame, typed: pd.DataFrame
+) -> pd.DataFrame:
+    places = rows[clean]
+    text, typed = text[clean].reset_index(drop=True), typed[clean].reset_index(drop=True)
+    return text.assign(
+        import_row_number=places + 1,
+        line_number=np.asarray(table.line_numbers, dtype=np.int64)[places],
+        quantity=typed["quantity"],
+        unit_price_jpy=typed["unit_price"],
+        amount_jpy=typed["amount"].astype("int64"),
+        currency=pd.Series(["JPY"] * len(places), dtype=_TEXT),
+        ordered_on=typed["ordered_on"],
+    )[list(schemas.VALIDATED_ORDERS.columns)]

@@ -1,0 +1,91 @@
+"""Read the archived file, validate every row, and store all of them in one transaction.
+
+Killed anywhere before its commit, nothing is stored and the batch is still `received`; run again after it, the stage finds
+the batch `validated` and changes nothing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sqlalchemy import Connection
+
+from assets.validated_csv.reading import ReadingLimits, SourceTable, read_orders_file
+from assets.validated_csv.rows import stored_rows
+from assets.validated_csv.validation import Validation, validate
+from domain.errors import FileRefused, InvariantBroken
+from domain.states import BatchState
+from resources.batch_files import BatchFiles
+from resources.database import batches, books, import_rows, orders
+from resources.database.batches import Batch
+from resources.database.books import Books
+from resources.database.database import BatchHold, Database
+from resources.encryption import Vault
+
+
+@dataclass(frozen=True, slots=True)
+class Validated:
+    """The books after validation, and how often each fault occurs: (column, code, rows)."""
+
+    books: Books
+    issue_counts: list[tuple[str, str, int]]
+
+    def faults_table(self) -> str:
+        """The faults as a markdown table, most frequent first: codes and counts."""
+        if not self.issue_counts:
+            return "none"
+        lines = [f"| {column or '-'} | {code} | {rows:,} |" for column, code, rows in self.issue_counts]
+        return "\n".join(["| column | code | rows |", "|---|---|---:|", *lines])
+
+
+def validate_batch(
+    database: Database, vault: Vault, files: BatchFiles, batch_id: str, limits: ReadingLimits
+) -> Validated:
+    """Validate the batch unless that is done already.
+
+    Raises:
+        FileRefused: the file as a whole. The batch is `refused` then, and a copy lies in quarantine with a note.
+        InvariantBroken: the archived file is missing or is not the one the batch was registered with.
+    """
+    with database.hold_batch(batch_id) as hold:
+        with hold.begin() as tx:
+            batch = batches.get(tx, batch_id)
+        if batch.state is BatchState.REFUSED:
+            raise FileRefused(batch.reason or "FILE-UNREADABLE")
+        if batch.state is BatchState.RECEIVED:
+            table = _read(hold, batch, files, limits)
+            with hold.begin() as tx:
+                validation = validate(table, lambda numbers: orders.taken_numbers(tx, batch.client, numbers))
+                import_rows.store(tx, batch_id, stored_rows(batch_id, table, validation, vault))
+                _record(tx, batch_id, table, validation)
+        with hold.begin() as tx:
+            return Validated(books.read(tx, batch_id), import_rows.issue_counts(tx, batch_id))
+
+
+def _read(hold: BatchHold, batch: Batch, files: BatchFiles, limits: ReadingLimits) -> SourceTable:
+    source = files.archived(batch.batch_id)
+    if source is None:
+        raise InvariantBroken("FILE-ARCHIVE-MISSING", batch=batch.batch_id)
+    try:
+        table = read_orders_file(source, limits)
+    except FileRefused as error:
+        files.quarantine(source, batch.client, error, name=batch.source_name)
+        with hold.begin() as tx:
+            batches.move(tx, batch.batch_id, BatchState.REFUSED, error.code)
+        raise
+    if table.sha256 != batch.file_sha256:
+        raise InvariantBroken("FILE-ARCHIVE-CHANGED", batch=batch.batch_id)
+    return table
+
+
+def _record(tx: Connection, batch_id: str, table: SourceTable, validation: Validation) -> None:
+    batches.record_file(
+        tx,
+        batch_id,
+        table.header,
+        file_rows=validation.rows,
+        file_jpy=validation.declared_amount_jpy,
+        accepted_rows=len(validation.accepted),
+        accepted_jpy=validation.amount_jpy,
+    )
+    batches.move(tx, batch_id, BatchState.VALIDATED)

@@ -1,0 +1,1 @@
+"""Whether it is right: the schemas of each stage and the asset checks."""

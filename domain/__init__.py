@@ -1,0 +1,1 @@
+"""The pure rules: money, rows, states, errors, identities. No framework is imported here."""

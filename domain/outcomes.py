@@ -1,0 +1,101 @@
+"""What one call told us, and what follows from it. The heart of exactly-once: doubt is never read as failure.
+
+    answer                        outcome        the effect goes to
+    2xx, ids and amount as asked  DONE           done
+    4xx refusal of this item      REFUSED        rejected
+    429, connection refused       NOT_DONE       retry_wait (certainly nothing happened)
+    401, 403                      NOT_DONE       retry_wait, and the service counts as out of order
+    timeout, reset, 5xx, 409,
+      garbled, unknown redirect   AMBIGUOUS      unknown (look it up before anything else)
+    2xx about another order       MISMATCH       unknown, then review
+
+`resources/services/classify.py` maps httpx and HTTP onto these.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from domain.states import EffectState
+
+
+class OutcomeClass(StrEnum):
+    """What we may conclude from one call."""
+
+    DONE = "done"  # the effect exists, and it is ours
+    REFUSED = "refused"  # certainly no effect, and none if asked again unchanged
+    NOT_DONE = "not_done"  # certainly no effect; may be asked again
+    AMBIGUOUS = "ambiguous"  # there may be an effect
+    MISMATCH = "mismatch"  # an answer about another order or amount: alarm, a person decides
+    ABSENT = "absent"  # a look-up found no effect
+
+
+class LookUp(StrEnum):
+    """How a service lets us ask whether an effect exists."""
+
+    BY_KEY = "by_key"
+    BY_ORDER = "by_order"
+    NONE = "none"
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """The result of one call. ``reason`` is a code of the catalogue; nothing here is personal.
+
+    ``retry_after_seconds`` is what the service asked for, capped; ``systemic`` says that the service as a whole is out
+    of order, which concerns the breaker and not this row.
+    """
+
+    cls: OutcomeClass
+    reason: str | None = None
+    http_status: int | None = None
+    remote_id: str | None = None
+    service_request_id: str | None = None
+    retry_after_seconds: float | None = None
+    systemic: bool = False
+
+    @property
+    def throttled(self) -> bool:
+        """The service said that we call too often (R-37)."""
+        return self.http_status == 429
+
+
+_AFTER_SEND = {
+    OutcomeClass.DONE: EffectState.DONE,
+    OutcomeClass.REFUSED: EffectState.REJECTED,
+    OutcomeClass.NOT_DONE: EffectState.RETRY_WAIT,
+    OutcomeClass.AMBIGUOUS: EffectState.UNKNOWN,
+    OutcomeClass.MISMATCH: EffectState.UNKNOWN,
+}
+
+
+def state_after_send(outcome: Outcome, attempt: int, max_attempts: int) -> EffectState:
+    """The state of an effect after its ``attempt``-th call (1-based)."""
+    if (
+        outcome.cls is OutcomeClass.NOT_DONE
+        and not outcome.systemic
+        and not outcome.throttled
+        and attempt >= max_attempts
+    ):
+        return EffectState.REJECTED
+    return _AFTER_SEND[outcome.cls]
+
+
+def state_after_look_up(
+    outcome: Outcome, *, settled: bool, absent_looks: int, looks: int, max_looks: int
+) -> EffectState:
+    """The state of an effect in doubt after one more look-up; UNKNOWN means: look again later.
+
+    Absent is believed only when the call can no longer arrive (``settled``), and only at the second such look;
+    ``absent_looks`` counts those before this one. A look-up that is itself in doubt proves nothing.
+    """
+    if outcome.cls is OutcomeClass.DONE:
+        return EffectState.DONE
+    if outcome.cls is OutcomeClass.MISMATCH:
+        return EffectState.REVIEW
+    if outcome.cls is OutcomeClass.REFUSED or (outcome.cls is OutcomeClass.ABSENT and settled and absent_looks >= 1):
+        return EffectState.RETRY_WAIT
+    if outcome.cls is OutcomeClass.AMBIGUOUS and looks + 1 >= max_looks:
+        return EffectState.REVIEW
+    return EffectState.UNKNOWN

@@ -1,0 +1,92 @@
+"""States and the transitions between them. The database holds the same tables and refuses what is not listed here.
+
+    batch    received -> validated -> ordered -> done | partial        received <-> refused
+                                      ordered <-> paused
+    effect   planned -> sending -> done | rejected | retry_wait | unknown
+             retry_wait -> sending           unknown -> done | retry_wait | review
+
+An *effect* is a payment or a mail: something that happens at a foreign service and cannot be taken back by us.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class BatchState(StrEnum):
+    """Where a batch stands."""
+
+    RECEIVED = "received"  # archived and registered; nothing read yet
+    REFUSED = "refused"  # the whole file cannot be taken; no order was made
+    VALIDATED = "validated"  # every row is stored, accepted or rejected
+    ORDERED = "ordered"  # every accepted row has its order; payments and mails under way
+    PAUSED = "paused"  # stopped by itself, with a reason; goes on by itself
+    DONE = "done"  # every row of the file is paid and its mail is sent
+    PARTIAL = "partial"  # finished, and some rows were rejected, declined or need a person
+
+
+class RowState(StrEnum):
+    """What became of a row of the file at validation."""
+
+    ACCEPTED = "accepted"
+    REJECTED = "rejected"
+
+
+class OrderStatus(StrEnum):
+    """The legacy status of an order, as far as a batch sets it (R-13)."""
+
+    PENDING = "PENDING"  # not paid: not yet, or the payment was declined
+    PAID = "PAID"
+
+
+class EffectKind(StrEnum):
+    """The two kinds of effect; the value names the table."""
+
+    PAYMENT = "payments"
+    NOTIFICATION = "notifications"
+
+
+class EffectState(StrEnum):
+    """Where a payment or a mail stands."""
+
+    PLANNED = "planned"  # to be done; nothing was sent
+    SENDING = "sending"  # intent committed; the call may or may not have left
+    UNKNOWN = "unknown"  # the call may have had its effect; settled by look-up, never by sending again
+    RETRY_WAIT = "retry_wait"  # certainly not done; may be sent again after `not_before`
+    REVIEW = "review"  # cannot be settled without a person
+    DONE = "done"  # certainly done, once
+    REJECTED = "rejected"  # certainly not done, and sending it again unchanged is of no use
+
+
+BATCH_TRANSITIONS: frozenset[tuple[BatchState, BatchState]] = frozenset(
+    {
+        (BatchState.RECEIVED, BatchState.VALIDATED),
+        (BatchState.RECEIVED, BatchState.REFUSED),
+        (BatchState.REFUSED, BatchState.RECEIVED),  # the same file again, say under a higher row limit
+        (BatchState.VALIDATED, BatchState.ORDERED),
+        (BatchState.ORDERED, BatchState.PAUSED),
+        (BatchState.PAUSED, BatchState.ORDERED),
+        (BatchState.ORDERED, BatchState.DONE),
+        (BatchState.ORDERED, BatchState.PARTIAL),
+    }
+)
+
+EFFECT_TRANSITIONS: frozenset[tuple[EffectState, EffectState]] = frozenset(
+    {
+        (EffectState.PLANNED, EffectState.SENDING),
+        (EffectState.SENDING, EffectState.DONE),
+        (EffectState.SENDING, EffectState.REJECTED),
+        (EffectState.SENDING, EffectState.RETRY_WAIT),  # certainly not done, or never sent
+        (EffectState.SENDING, EffectState.UNKNOWN),
+        (EffectState.RETRY_WAIT, EffectState.SENDING),
+        (EffectState.UNKNOWN, EffectState.DONE),
+        (EffectState.UNKNOWN, EffectState.RETRY_WAIT),
+        (EffectState.UNKNOWN, EffectState.REVIEW),
+    }
+)
+
+FINISHED_BATCH = frozenset({BatchState.DONE, BatchState.PARTIAL, BatchState.REFUSED})
+"""Nothing more happens to such a batch by itself."""
+
+SETTLED_EFFECT = frozenset({EffectState.DONE, EffectState.REJECTED, EffectState.REVIEW})
+"""Nothing more happens to such an effect by itself."""

@@ -1,0 +1,133 @@
+"""With what: the resources of the definitions, made from the settings when a run needs them and not before.
+
+Plain objects, not configuration: Dagster shows configuration in its UI, and a database address holds a password.
+"""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import dagster as dg
+
+from assets.effects.lane import LaneLimits
+from assets.effects.work import EffectLimits, Services
+from assets.validated_csv.reading import ReadingLimits
+from domain.errors import SettingRefused
+from domain.profiles import load_profile
+from domain.states import EffectKind
+from orchestration.settings import Settings
+from orchestration.version import code_version
+from resources.batch_files import BatchFiles
+from resources.database import keys, run_lease
+from resources.database.connection import Actor
+from resources.database.database import Database
+from resources.encryption import Vault, make_key_file, open_vault
+from resources.services.notifications import NotificationService
+from resources.services.payments import PaymentService
+
+
+def make_resources(settings: Settings) -> Mapping[str, Any]:
+    """Dagster's resources by the names the assets ask for."""
+
+    @dg.resource(description="The business database, in the name of this run; holds the run's lease.")
+    def database(context: dg.InitResourceContext) -> Iterator[Database]:
+        run_id = context.run_id or ""
+        with run_lease.held_lease(database_url(settings), run_id):
+            connected = open_database(settings, Actor(_actor(context), run_id, code_version()))
+            try:
+                yield connected
+            finally:
+                connected.dispose()
+
+    @dg.resource(required_resource_keys={"database"}, description="Encrypts and opens personal data.")
+    def vault(context: dg.InitResourceContext) -> Vault:
+        opened: Database = context.resources.database
+        return admitted_vault(settings, opened)
+
+    @dg.resource(description="The folders of batches.")
+    def batch_files(_: dg.InitResourceContext) -> BatchFiles:
+        return open_batch_files(settings)
+
+    @dg.resource(description="The payment and the notification service.")
+    def services(_: dg.InitResourceContext) -> Services:
+        return make_services(settings)
+
+    return {
+        "database": database,
+        "vault": vault,
+        "batch_files": batch_files,
+        "services": services,
+        "effect_limits": effect_limits(settings),
+        "reading_limits": ReadingLimits(max_rows=settings.max_file_rows, max_bytes=settings.max_file_bytes),
+    }
+
+
+def database_url(settings: Settings) -> str:
+    """The address of the database.
+
+    Raises:
+        SettingRefused: it is not given. Whoever starts us (``up``, ``import``) gives it also for our own server.
+    """
+    if settings.database_url is None:
+        raise SettingRefused("SYS-SETTING-MISSING", variable="DATABASE_URL")
+    return settings.database_url
+
+
+def open_database(settings: Settings, actor: Actor) -> Database:
+    """The business database in somebody's name."""
+    return Database(database_url(settings), actor)
+
+
+def admitted_vault(settings: Settings, database: Database) -> Vault:
+    """The vault of this installation. The key file is made at the very first start, and never again.
+
+    Raises:
+        KeyRefused: the key is missing although data were written with one, or it is another.
+    """
+    key_file = settings.home / "keys" / "personal-data.key"
+    with database.begin() as tx:
+        if settings.encryption_key is None and not key_file.exists() and not keys.any_known(tx):
+            make_key_file(key_file)
+        vault = open_vault(settings.encryption_key, key_file)
+        keys.admit(tx, vault)
+    return vault
+
+
+def open_batch_files(settings: Settings) -> BatchFiles:
+    """The folders, made where they are missing."""
+    files = BatchFiles(settings.home.absolute(), settings.watched_dir.absolute())
+    files.prepare()
+    return files
+
+
+def make_services(settings: Settings) -> Services:
+    """Both services with their profiles.
+
+    Raises:
+        SettingRefused: an address is missing, or a profile cannot be read.
+    """
+    payments_url, notifications_url = settings.payment_service_url, settings.notification_service_url
+    if payments_url is None:
+        raise SettingRefused("SYS-SETTING-MISSING", variable="PAYMENT_SERVICE_URL")
+    if notifications_url is None:
+        raise SettingRefused("SYS-SETTING-MISSING", variable="NOTIFICATION_SERVICE_URL")
+    payment_profile = load_profile(EffectKind.PAYMENT, settings.payment_profile)
+    notification_profile = load_profile(EffectKind.NOTIFICATION, settings.notification_profile)
+    return Services(
+        PaymentService(payments_url, payment_profile, settings.payment_timeout_seconds),
+        NotificationService(notifications_url, notification_profile, settings.notification_timeout_seconds),
+    )
+
+
+def effect_limits(settings: Settings) -> EffectLimits:
+    """How much is done at once."""
+    return EffectLimits(
+        payments=LaneLimits(settings.payment_concurrency, settings.claim_chunk, settings.max_attempts),
+        notifications=LaneLimits(settings.notification_concurrency, settings.claim_chunk, settings.max_attempts),
+        cooldown_seconds=settings.pause_seconds,
+    )
+
+
+def _actor(context: dg.InitResourceContext) -> str:
+    tags = context.run.tags if context.run is not None else {}
+    sensor = tags.get("dagster/sensor_name")
+    return tags.get("launched_by") or (f"sensor:{sensor}" if sensor else "dagster")

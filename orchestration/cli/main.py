@@ -1,0 +1,88 @@
+"""``bulk-orders``: the group of all commands. Each is imported when it is used, so that ``--help`` stays fast.
+
+Every command is a click command named ``command`` in the module listed here; it returns its exit code or None, and
+raises ``BulkOrdersError`` for what a person should read.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+
+from domain.errors import BulkOrdersError
+from orchestration.cli import failures
+from orchestration.settings import Settings
+
+COMMANDS = {
+    "up": ("orchestration.cli.up", "Run everything on this machine until Ctrl-C."),
+    "import": ("orchestration.cli.import_", "Take a file of orders through the whole pipeline."),
+    "status": ("orchestration.cli.status", "Show the batches, or how far one batch is."),
+    "report": ("orchestration.cli.report", "Write the result files of a batch."),
+    "sample": ("orchestration.cli.sample", "Make a file of synthetic orders."),
+    "sandbox": ("orchestration.cli.sandbox", "Run the payment and the notification service of the sandbox alone."),
+    "db": ("orchestration.cli.db", "Look after the database."),
+}
+"""Name, module and one line for ``--help``."""
+
+
+class Commands(click.Group):
+    """A group whose commands live in modules of their own."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """All names, in the order of ``COMMANDS``."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import the module of this command."""
+        if cmd_name not in COMMANDS:
+            return None
+        found = importlib.import_module(COMMANDS[cmd_name][0]).command
+        assert isinstance(found, click.Command)
+        return found
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """The list of ``--help``, without importing anything."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, line) for name, (_, line) in COMMANDS.items()])
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="bulk-orders", message="%(prog)s %(version)s")
+def group() -> None:
+    """A file of orders becomes orders, payments and mails, each exactly once.
+
+    Exit codes: 0 everything done; 1 done, with rejected or failed rows; 2 the file or the command line was refused;
+    3 paused or interrupted, run again to go on. Settings come from the environment: see orchestration/settings.py.
+    """
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line and end the process with its exit code."""
+    sys.exit(run(arguments))
+
+
+def run(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; its exit code. Nothing but ``SystemExit`` of a command's own escapes."""
+    language, home = _language_and_home()
+    return failures.exit_code_of(
+        lambda: group.main(arguments, prog_name="bulk-orders", standalone_mode=False), language, home
+    )
+
+
+def _language_and_home() -> tuple[str, Path]:
+    """What is needed to report an error, also when the error is a setting."""
+    try:
+        settings = Settings.from_environment()
+    except BulkOrdersError:
+        language = os.environ.get("BULK_ORDERS_LANGUAGE", "ja")
+        return language, Path(os.environ.get("BULK_ORDERS_HOME") or ".bulk-orders")
+    return settings.language, settings.home
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,24 @@
+"""``bulk-orders up``: everything on this machine until Ctrl-C."""
+
+from __future__ import annotations
+
+import click
+
+from orchestration.settings import Settings
+
+
+@click.command(name="up")
+def command() -> None:
+    """Run everything on this machine until Ctrl-C: database, sandbox services, Dagster, the watched import folder."""
+    from orchestration.stack import Addresses, Stack
+
+    def ready(addresses: Addresses) -> None:
+        click.echo(f"""
+Ready. Ctrl-C stops everything.
+  Dagster UI      {addresses.ui_url}
+  Import folder   {addresses.import_dir}/<client>/   (copy a CSV file there)
+  Payments        {addresses.payment_service_url}
+  Mails           {addresses.notification_service_url}
+""")
+
+    Stack(Settings.from_environment(), lambda line: click.echo(f"... {line}")).run(ready)

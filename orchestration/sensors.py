@@ -1,0 +1,126 @@
+"""The import folder is watched here, and unfinished batches are taken up again.
+
+What has been processed is known by the batch table and the partitions, never by the cursor: the cursor only remembers
+files that are still growing. One file that cannot be taken never keeps the others waiting.
+"""
+
+import json
+import time
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+
+import dagster as dg
+
+from assets.partitions import BATCHES
+from domain.errors import BulkOrdersError, FileRefused, TransientError
+from orchestration.admission import admit, set_aside_unreadable
+from orchestration.bindings import open_batch_files, open_database
+from orchestration.jobs import PROCESS_BATCH
+from orchestration.settings import Settings
+from orchestration.version import code_version
+from resources.batch_files import BatchFiles
+from resources.database import batches
+from resources.database.connection import Actor
+from resources.database.database import Database
+from resources.import_folder import DroppedFile
+
+IMPORT_SENSOR = "import_folder"
+_FIRST_WAIT_SECONDS = 5.0
+_LONGEST_WAIT_SECONDS = 600.0
+_LIVE = [
+    dg.DagsterRunStatus.QUEUED,
+    dg.DagsterRunStatus.NOT_STARTED,
+    dg.DagsterRunStatus.STARTING,
+    dg.DagsterRunStatus.STARTED,
+    dg.DagsterRunStatus.CANCELING,
+]
+
+
+def import_sensor(settings: Settings) -> dg.SensorDefinition:
+    """The sensor on ``IMPORT_DIR``; on by default."""
+
+    @dg.sensor(
+        name=IMPORT_SENSOR,
+        job_name=PROCESS_BATCH,
+        minimum_interval_seconds=5,
+        default_status=dg.DefaultSensorStatus.RUNNING,
+        description="Takes settled files from the import folder, one sub-folder per client, and takes up unfinished "
+        "batches again. 取込フォルダーを監視し、中断したバッチを再開します。",
+    )
+    def import_folder(context: dg.SensorEvaluationContext) -> dg.SensorResult:
+        try:
+            return _tick(context, settings)
+        except BulkOrdersError as error:
+            # A code and facts of ours: nothing of a customer can be in it.
+            raise RuntimeError(str(error)) from None
+
+    return import_folder
+
+
+def _tick(context: dg.SensorEvaluationContext, settings: Settings) -> dg.SensorResult:
+    files = open_batch_files(settings)
+    database = open_database(settings, Actor(f"sensor:{IMPORT_SENSOR}", "", code_version()))
+    try:
+        look = files.settled(
+            json.loads(context.cursor or "{}"), settle_seconds=settings.file_settle_seconds, now=time.time()
+        )
+        for dropped in look.settled[: settings.files_per_tick]:
+            _take(context, database, files, dropped)
+        requests = _requests(context, database, settings.files_per_tick)
+    finally:
+        database.dispose()
+    return dg.SensorResult(
+        run_requests=requests,
+        dynamic_partitions_requests=[BATCHES.build_add_request([r.partition_key for r in requests if r.partition_key])],
+        cursor=json.dumps(look.memory),
+        skip_reason=None if requests else f"nothing to do; {look.waiting} files still being written",
+    )
+
+
+def _take(context: dg.SensorEvaluationContext, database: Database, files: BatchFiles, dropped: DroppedFile) -> None:
+    try:
+        admission = admit(database, files, dropped.path, dropped.client)
+        word = "seen before" if admission.duplicate else "taken"
+        context.log.info(f"file {word}: batch {admission.batch.batch_id}")
+    except TransientError as error:
+        context.log.info(f"a file waits for the next look: {error.code}")
+    except FileRefused as error:
+        set_aside_unreadable(files, dropped.path, dropped.client, error)
+        context.log.warning(f"a file went to quarantine: {error.code}")
+
+
+def _requests(context: dg.SensorEvaluationContext, database: Database, limit: int) -> list[dg.RunRequest]:
+    """A run for every batch that is unfinished and that no run works on."""
+    with database.begin() as tx:
+        waiting = batches.unfinished(tx)
+    requests: list[dg.RunRequest] = []
+    for batch in waiting:
+        key = _run_key(context.instance, batch.batch_id)
+        if key is not None and len(requests) < limit:
+            requests.append(
+                dg.RunRequest(run_key=key, partition_key=batch.batch_id, tags={"bulk_orders/client": batch.client})
+            )
+    return requests
+
+
+def _run_key(instance: dg.DagsterInstance, batch_id: str) -> str | None:
+    """A key never used before; None while a run works on the batch, or for a while after one failed."""
+    by_partition = dg.RunsFilter(tags={"dagster/partition": batch_id})
+    records = instance.get_run_records(by_partition, limit=20)
+    if any(record.dagster_run.status in _LIVE for record in records):
+        return None
+    if records and datetime.now(UTC) < records[0].update_timestamp + _wait(records):
+        return None
+    return f"{batch_id}:{len(records) and records[0].dagster_run.run_id}"
+
+
+def _wait(records: Sequence[dg.RunRecord]) -> timedelta:
+    """Longer after every failure in a row: a batch that cannot go on must not fill the history with runs."""
+    failures = 0
+    for record in records:
+        if record.dagster_run.status is not dg.DagsterRunStatus.FAILURE:
+            break
+        failures += 1
+    if failures == 0:
+        return timedelta(0)
+    return timedelta(seconds=min(_FIRST_WAIT_SECONDS * 2 ** (failures - 1), _LONGEST_WAIT_SECONDS))

@@ -1,0 +1,130 @@
+"""Every setting of the system, each named once: meaning, unit, default, environment variable.
+
+Nothing here is read at import time. ``Settings.from_environment`` is called once by each entry point (the command line,
+the code location) and handed down; no other module reads the environment.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from domain.errors import SettingRefused
+
+
+def setting(variable: str, default: Any, meaning: str) -> Any:
+    """A field that is filled from ``variable``; ``meaning`` says what it does and in which unit."""
+    return field(default=default, metadata={"variable": variable, "meaning": meaning})
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """All settings, validated. Immutable; ``repr`` shows no secret.
+
+    Raises:
+        SettingRefused: from ``from_environment``, naming the variable and what it should be.
+    """
+
+    home: Path = setting("BULK_ORDERS_HOME", Path(".bulk-orders"), "folder of everything this installation keeps")
+    import_dir: Path | None = setting(
+        "IMPORT_DIR", None, "watched folder, one sub-folder per client; default: home/import"
+    )
+    language: str = setting("BULK_ORDERS_LANGUAGE", "ja", "language of messages for people: ja or en")
+
+    database_url: str | None = setting("DATABASE_URL", None, "PostgreSQL 16 or newer; empty: our own server under home")
+    encryption_key: str | None = setting(
+        "BULK_ORDERS_ENCRYPTION_KEY", None, "256-bit key, base64; empty: the key file under home"
+    )
+    postgres_port: int = setting("BULK_ORDERS_POSTGRES_PORT", 0, "port of our own server; 0: any free one")
+    ui_port: int = setting("BULK_ORDERS_UI_PORT", 3000, "port of the Dagster UI on loopback")
+
+    payment_service_url: str | None = setting("PAYMENT_SERVICE_URL", None, "base URL; empty: the sandbox")
+    notification_service_url: str | None = setting("NOTIFICATION_SERVICE_URL", None, "base URL; empty: the sandbox")
+    payment_profile: str = setting(
+        "PAYMENT_SERVICE_PROFILE", "legacy", "what the payment service can do: a profile's name or a TOML file"
+    )
+    notification_profile: str = setting(
+        "NOTIFICATION_SERVICE_PROFILE",
+        "legacy",
+        "what the notification service can do: a profile's name or a TOML file",
+    )
+
+    max_file_rows: int = setting("BULK_ORDERS_MAX_ROWS", 10_000, "rows; a larger file is refused as a whole (R-07)")
+    max_file_bytes: int = setting("BULK_ORDERS_MAX_BYTES", 50_000_000, "bytes; a larger file is refused as a whole")
+    file_settle_seconds: float = setting(
+        "BULK_ORDERS_FILE_SETTLE_SECONDS", 2.0, "seconds a dropped file must keep its size and time before it is taken"
+    )
+    files_per_tick: int = setting("BULK_ORDERS_FILES_PER_TICK", 20, "files the sensor takes at one tick")
+
+    payment_concurrency: int = setting(
+        "BULK_ORDERS_PAYMENT_CONCURRENCY", 100, "payment calls in flight, per batch (LIM-003)"
+    )
+    notification_concurrency: int = setting(
+        "BULK_ORDERS_NOTIFICATION_CONCURRENCY", 20, "mail calls in flight, per batch (LIM-004)"
+    )
+    payment_timeout_seconds: float = setting(
+        "BULK_ORDERS_PAYMENT_TIMEOUT_SECONDS", 30.0, "seconds for one payment call in all (R-13)"
+    )
+    notification_timeout_seconds: float = setting(
+        "BULK_ORDERS_NOTIFICATION_TIMEOUT_SECONDS", 10.0, "seconds for one mail call in all (R-21)"
+    )
+    claim_chunk: int = setting(
+        "BULK_ORDERS_CLAIM_CHUNK", 100, "intents committed together before their calls: what a kill leaves to look up"
+    )
+    max_attempts: int = setting("BULK_ORDERS_MAX_ATTEMPTS", 6, "calls for one effect before a person is asked")
+    pause_seconds: float = setting(
+        "BULK_ORDERS_PAUSE_SECONDS", 30.0, "seconds a service that is out of order is left alone"
+    )
+    max_concurrent_batches: int = setting("BULK_ORDERS_MAX_CONCURRENT_BATCHES", 4, "batches worked on at the same time")
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str] | None = None) -> Settings:
+        """Read and check all settings; an empty variable counts as not set."""
+        source = os.environ if environment is None else environment
+        values: dict[str, Any] = {}
+        for item in fields(cls):
+            text = source.get(item.metadata["variable"], "").strip()
+            if text:
+                values[item.name] = _parsed(item.metadata["variable"], text, item.default)
+        settings = cls(**values)
+        settings._check_ranges()
+        return settings
+
+    @property
+    def watched_dir(self) -> Path:
+        """The import folder."""
+        return self.import_dir or self.home / "import"
+
+    def _check_ranges(self) -> None:
+        if self.language not in ("ja", "en"):
+            raise SettingRefused("SYS-SETTING-INVALID", variable="BULK_ORDERS_LANGUAGE", expected="ja or en")
+        for item in fields(self):
+            value = getattr(self, item.name)
+            if isinstance(value, int | float) and value < (0 if item.name in _MAY_BE_ZERO else 1e-9):
+                raise SettingRefused(
+                    "SYS-SETTING-INVALID", variable=item.metadata["variable"], expected="a positive number"
+                )
+
+    def __repr__(self) -> str:
+        shown = (f"{f.name}={getattr(self, f.name)!r}" for f in fields(self) if f.name not in _SECRET)
+        return f"Settings({', '.join(shown)})"
+
+
+_SECRET = frozenset({"database_url", "encryption_key"})
+_MAY_BE_ZERO = frozenset({"postgres_port", "file_settle_seconds"})
+
+
+def _parsed(variable: str, text: str, default: Any) -> Any:
+    try:
+        if isinstance(default, int):
+            return int(text)
+        if isinstance(default, float):
+            return float(text)
+    except ValueError:
+        raise SettingRefused("SYS-SETTING-INVALID", variable=variable, expected="a number") from None
+    if isinstance(default, Path) or variable == "IMPORT_DIR":
+        return Path(text).expanduser()
+    return text

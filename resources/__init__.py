@@ -1,0 +1,1 @@
+"""How the outside is reached: database, services, files, local servers."""

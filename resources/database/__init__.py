@@ -1,0 +1,1 @@
+"""All SQL: connections, tables, migrations, queries by subject."""

@@ -1,0 +1,112 @@
+"""The books of one batch: its file, its orders, its payments, its mails, each counted on its own (R-32, R-50)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from sqlalchemy import Connection, text
+
+from domain.progress import StageProgress
+from domain.states import SETTLED_EFFECT, EffectKind, EffectState, OrderStatus
+from resources.database import batches, effects, import_rows
+from resources.database.batches import Batch
+
+
+@dataclass(frozen=True, slots=True)
+class EffectBook:
+    """Effects and yen of one kind, by state."""
+
+    by_state: Mapping[EffectState, tuple[int, int]]
+
+    def count(self, *states: EffectState) -> int:
+        """Effects in these states; in all states when none is named."""
+        return sum(self.by_state.get(state, (0, 0))[0] for state in states or EffectState)
+
+    def amount_jpy(self, *states: EffectState) -> int:
+        """Yen of the effects in these states; of all when none is named."""
+        return sum(self.by_state.get(state, (0, 0))[1] for state in states or EffectState)
+
+    @property
+    def settled(self) -> int:
+        """Effects that nothing more happens to by itself."""
+        return self.count(*SETTLED_EFFECT)
+
+    @property
+    def waiting(self) -> int:
+        """Effects that are still to be done or settled."""
+        return self.count() - self.settled
+
+
+@dataclass(frozen=True, slots=True)
+class Books:
+    """All books of one batch at one moment (one snapshot of the database)."""
+
+    batch: Batch
+    rows_accepted: int
+    rows_rejected: int
+    accepted_jpy: int
+    orders: int
+    orders_jpy: int
+    paid_orders: int
+    paid_jpy: int
+    payments: EffectBook
+    notifications: EffectBook
+
+    @property
+    def mails_expected(self) -> int:
+        """Mails that there will be in the end: one per order that is paid or may still be."""
+        return self.orders - self.payments.count(EffectState.REJECTED, EffectState.REVIEW)
+
+    @property
+    def everything_settled(self) -> bool:
+        """Nothing is open any more."""
+        payments_known = self.payments.count() == self.orders and self.payments.waiting == 0
+        return payments_known and self.notifications.count() == self.paid_orders and self.notifications.waiting == 0
+
+    @property
+    def everything_succeeded(self) -> bool:
+        """Every row of the file is paid and its mail sent."""
+        done = self.notifications.count(EffectState.DONE)
+        return (
+            self.rows_rejected == 0
+            and self.payments.count(EffectState.DONE) == done == self.orders == self.rows_accepted
+        )
+
+    def progress(self) -> list[StageProgress]:
+        """Processed and total of every stage, in order (R-35)."""
+        rows = self.rows_accepted + self.rows_rejected
+        return [
+            StageProgress("validated_csv", rows, self.batch.file_rows if self.batch.file_rows is not None else rows),
+            StageProgress("created_orders", self.orders, self.rows_accepted),
+            StageProgress("payments", self.payments.settled, self.orders),
+            StageProgress("notifications", self.notifications.settled, self.mails_expected),
+        ]
+
+
+def read(tx: Connection, batch_id: str) -> Books:
+    """The books of a batch.
+
+    Raises:
+        NotFound: there is no such batch.
+    """
+    batch = batches.get(tx, batch_id)
+    accepted, rejected, accepted_jpy = import_rows.counts(tx, batch_id)
+    orders = _orders_by_status(tx, batch_id)
+    return Books(
+        batch=batch,
+        rows_accepted=accepted,
+        rows_rejected=rejected,
+        accepted_jpy=accepted_jpy,
+        orders=sum(n for n, _ in orders.values()),
+        orders_jpy=sum(jpy for _, jpy in orders.values()),
+        paid_orders=orders.get(OrderStatus.PAID, (0, 0))[0],
+        paid_jpy=orders.get(OrderStatus.PAID, (0, 0))[1],
+        payments=EffectBook(effects.state_counts(tx, EffectKind.PAYMENT, batch_id)),
+        notifications=EffectBook(effects.state_counts(tx, EffectKind.NOTIFICATION, batch_id)),
+    )
+
+
+def _orders_by_status(tx: Connection, batch_id: str) -> dict[str, tuple[int, int]]:
+    query = text("select status, count(*), sum(amount) from orders where batch_id = :b group by status")
+    return {status: (int(n), int(jpy)) for status, n, jpy in tx.execute(query, {"b": batch_id})}

@@ -1,0 +1,89 @@
+"""The database as the rest of the program sees it: transactions that act in somebody's name, and the hold on a batch."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from sqlalchemy import Connection, text
+
+from domain.errors import BatchBusy, NotFound
+from resources.database.connection import Actor, make_engine, translated
+
+_HOLD_POLL_SECONDS = 0.2
+
+
+class Database:
+    """One database, one actor. Connects lazily; safe to share between threads."""
+
+    def __init__(self, url: str, actor: Actor) -> None:
+        self.url = url
+        self.actor = actor
+        self._engine = make_engine(url, actor)
+
+    @contextmanager
+    def begin(self) -> Iterator[Connection]:
+        """A transaction: committed at the end, rolled back by an exception. Errors are ours."""
+        with translated(), self._engine.begin() as connection:
+            yield connection
+
+    @contextmanager
+    def hold_batch(self, batch_id: str, wait_seconds: float = 20.0) -> Iterator[BatchHold]:
+        """Be the only one who works on a batch, over all processes.
+
+        The lock lives in the session that also writes. A worker killed in mid-commit keeps its lock until its session
+        has really ended, so its successor never reads what is about to change.
+
+        Raises:
+            BatchBusy: another process still holds it after ``wait_seconds``.
+        """
+        with translated(), self._engine.connect() as connection:
+            _wait_for_lock(connection, batch_id, wait_seconds)
+            try:
+                yield BatchHold(connection, batch_id, self.actor.run_id)
+            finally:
+                # Closing the session, not unlocking: whatever state it is in, the lock goes with it.
+                connection.invalidate()
+
+    def dispose(self) -> None:
+        """Close all pooled connections."""
+        self._engine.dispose()
+
+
+class BatchHold:
+    """The writing session of a held batch, and the epoch that every write is checked against."""
+
+    def __init__(self, connection: Connection, batch_id: str, run_id: str) -> None:
+        self._connection = connection
+        self.batch_id = batch_id
+        with self.begin() as tx:
+            epoch = tx.execute(
+                text("""update batches set lease_epoch = lease_epoch + 1, run_id = coalesce(nullif(:run, ''), run_id)
+                        where batch_id = :b returning lease_epoch"""),
+                {"b": batch_id, "run": run_id},
+            ).scalar()
+        if epoch is None:
+            raise NotFound("BATCH-NOT-FOUND", batch=batch_id)
+        self.epoch: int = epoch
+
+    @contextmanager
+    def begin(self) -> Iterator[Connection]:
+        """A transaction on the holding session. One thread at a time."""
+        with translated(), self._connection.begin():
+            yield self._connection
+
+
+def _wait_for_lock(connection: Connection, batch_id: str, wait_seconds: float) -> None:
+    deadline = time.monotonic() + wait_seconds
+    while not _try_lock(connection, batch_id):
+        if time.monotonic() >= deadline:
+            raise BatchBusy("BATCH-BUSY", batch=batch_id)
+        time.sleep(_HOLD_POLL_SECONDS)
+
+
+def _try_lock(connection: Connection, batch_id: str) -> bool:
+    query = text("select pg_try_advisory_lock(hashtextextended('batch:' || :b, 0))")
+    got = connection.execute(query, {"b": batch_id}).scalar_one()
+    connection.commit()
+    return bool(got)

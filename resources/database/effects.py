@@ -1,0 +1,281 @@
+"""Payments and notifications as the database keeps them: planned, claimed before a call, settled after it.
+
+One set of statements for both kinds. Every write is a compare-and-set on state and lease epoch: a worker that was fenced
+changes nothing. Order of locks within a transaction: effects, then orders, then what is planned next.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import Connection, text
+
+from domain.errors import InvariantBroken
+from domain.outcomes import Outcome
+from domain.states import EffectKind, EffectState
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedEffect:
+    """An effect to be: the key and the digest of the body are fixed here, for ever."""
+
+    order_id: int
+    idempotency_key: str
+    request_sha256: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class OrderFacts:
+    """What a request body is made from. ``cells`` are sealed."""
+
+    order_id: int
+    import_row_number: int
+    order_number: str
+    item_name: str | None
+    amount_jpy: int
+    cells: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimedEffect:
+    """An effect whose intent to send is committed; ``attempt`` counts from 1."""
+
+    order: OrderFacts
+    idempotency_key: str
+    request_sha256: bytes
+    attempt: int
+
+
+@dataclass(frozen=True, slots=True)
+class UnknownEffect:
+    """An effect in doubt that is due for a look-up; ``settled``: its last call can no longer arrive."""
+
+    order: OrderFacts
+    idempotency_key: str
+    attempt: int
+    looks: int
+    absent_looks: int
+    settled: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One call that came back."""
+
+    order_id: int
+    attempt: int
+    purpose: str  # 'send' or 'look_up'
+    started_at: datetime
+    ended_at: datetime
+    outcome: Outcome
+
+
+@dataclass(frozen=True, slots=True)
+class Settlement:
+    """What a call leads to: the effect's next state, and when it may be touched again."""
+
+    attempt: Attempt
+    from_state: EffectState
+    to_state: EffectState
+    wait_seconds: float = 0.0
+    absent: bool = False
+
+
+_FACTS = "o.order_id, o.import_row_number, o.order_number, o.item_name, o.amount, r.cells"
+
+
+def unplanned_payments(tx: Connection, batch_id: str) -> list[tuple[int, int, int]]:
+    """Orders of the batch that have no payment yet: (order id, import row number, yen)."""
+    query = text("""select o.order_id, o.import_row_number, o.amount from orders o
+                    where o.batch_id = :b and not exists (select from payments p where p.order_id = o.order_id)
+                    order by o.import_row_number""")
+    return [tuple(row) for row in tx.execute(query, {"b": batch_id})]
+
+
+def plan(tx: Connection, kind: EffectKind, effects: Sequence[PlannedEffect]) -> None:
+    """Write down effects to be, for orders of a batch. An order that has its effect already keeps it."""
+    amount = {"columns": ", amount, currency", "values": ", o.amount, 'JPY'"} if kind is EffectKind.PAYMENT else None
+    columns, values = (amount["columns"], amount["values"]) if amount else ("", "")
+    tx.execute(
+        text(f"""insert into {kind.value} (order_id, batch_id, bulk_import_group, import_row_number, state,
+                                           idempotency_key, request_sha256{columns})
+                 select o.order_id, o.batch_id, o.bulk_import_group, o.import_row_number, 'planned', u.key, u.digest{values}
+                 from unnest(cast(:ids as integer[]), cast(:keys as text[]), cast(:digests as bytea[])) as u (id, key, digest)
+                 join orders o on o.order_id = u.id
+                 on conflict (order_id) do nothing"""),
+        {"ids": [e.order_id for e in effects], "keys": [e.idempotency_key for e in effects],
+         "digests": [e.request_sha256 for e in effects]},
+    )  # fmt: skip
+
+
+def recover(tx: Connection, kind: EffectKind, batch_id: str, epoch: int, settle_seconds: float) -> int:
+    """Take over from a dead worker: what it was sending is in doubt now. The number of those.
+
+    Runs before any new call of an epoch. Rows in doubt are due for a look-up at once; the worker may have sent until the
+    moment it lost its hold, so an absence means nothing before ``settle_seconds`` from now.
+    """
+    found = tx.execute(
+        text(f"""update {kind.value} set state = 'unknown', lease_epoch = :epoch, not_before = clock_timestamp(),
+                        settles_at = clock_timestamp() + make_interval(secs => :settle)
+                 where batch_id = :b and state = 'sending' and lease_epoch < :epoch"""),
+        {"b": batch_id, "epoch": epoch, "settle": settle_seconds},
+    )
+    tx.execute(
+        text(f"""update {kind.value} set lease_epoch = :epoch, not_before = clock_timestamp()
+                 where batch_id = :b and state = 'unknown' and lease_epoch < :epoch"""),
+        {"b": batch_id, "epoch": epoch},
+    )
+    return found.rowcount
+
+
+def claim(tx: Connection, kind: EffectKind, batch_id: str, epoch: int, limit: int) -> list[ClaimedEffect]:
+    """Commit the intent to send up to ``limit`` effects, in the order of the file."""
+    rows = tx.execute(
+        text(f"""with due as (
+                     select order_id from {kind.value}
+                     where batch_id = :b and state in ('planned', 'retry_wait') and not_before <= clock_timestamp()
+                     order by import_row_number limit :n for update),
+                 claimed as (
+                     update {kind.value} e set state = 'sending', lease_epoch = :epoch, attempts = attempts + 1, reason = null,
+                            looks = 0, absent_looks = 0, settles_at = null
+                     from due where e.order_id = due.order_id
+                     returning e.order_id, e.idempotency_key, e.request_sha256, e.attempts)
+                 select {_FACTS}, c.idempotency_key, c.request_sha256, c.attempts
+                 from claimed c join orders o on o.order_id = c.order_id
+                 join import_rows r on r.batch_id = o.batch_id and r.import_row_number = o.import_row_number
+                 order by o.import_row_number"""),
+        {"b": batch_id, "n": limit, "epoch": epoch},
+    )
+    return [ClaimedEffect(_facts(row[:6]), row[6], bytes(row[7]), row[8]) for row in rows]
+
+
+def due_unknown(tx: Connection, kind: EffectKind, batch_id: str, limit: int) -> list[UnknownEffect]:
+    """Effects in doubt whose next look-up is due."""
+    rows = tx.execute(
+        text(f"""select {_FACTS}, e.idempotency_key, e.attempts, e.looks, e.absent_looks,
+                        e.settles_at <= clock_timestamp()
+                 from {kind.value} e join orders o on o.order_id = e.order_id
+                 join import_rows r on r.batch_id = o.batch_id and r.import_row_number = o.import_row_number
+                 where e.batch_id = :b and e.state = 'unknown' and e.not_before <= clock_timestamp()
+                 order by e.import_row_number limit :n"""),
+        {"b": batch_id, "n": limit},
+    )
+    return [UnknownEffect(_facts(row[:6]), row[6], row[7], row[8], row[9], row[10]) for row in rows]
+
+
+def settle(
+    tx: Connection, kind: EffectKind, epoch: int, settlements: Sequence[Settlement], settle_seconds: float
+) -> set[int]:
+    """Write what calls led to; the ids of the orders whose effect really moved to its new state.
+
+    One that is missing was fenced: somebody else owns it now, and our knowledge of it is dropped. ``settle_seconds``: how
+    long after a call that came to nothing it may still have its effect.
+    """
+    if not settlements:
+        return set()
+    values = {"epoch": epoch, "settle": settle_seconds, **_settlement_arrays(settlements)}
+    rows = tx.execute(text(_SETTLE.format(table=kind.value)), values)
+    moved = set(rows.scalars())
+    _record_attempts(tx, kind, epoch, [s.attempt for s in settlements])
+    return moved
+
+
+_SETTLE = """
+    update {table} e set state = u.to_state, reason = u.reason, remote_id = u.remote_id,
+           not_before = clock_timestamp() + make_interval(secs => u.wait_seconds),
+           looks = e.looks + u.looked, absent_looks = e.absent_looks + u.absent,
+           settles_at = case when u.from_state = 'sending' and u.to_state = 'unknown'
+                             then clock_timestamp() + make_interval(secs => :settle) else e.settles_at end,
+           settled_at = case when u.to_state in ('done', 'rejected', 'review') then clock_timestamp() end
+    from unnest(cast(:ids as integer[]), cast(:from_states as text[]), cast(:to_states as text[]), cast(:reasons as text[]),
+                cast(:remote_ids as text[]), cast(:waits as float8[]), cast(:looked as integer[]), cast(:absent as integer[]))
+         as u (order_id, from_state, to_state, reason, remote_id, wait_seconds, looked, absent)
+    where e.order_id = u.order_id and e.state = u.from_state and e.lease_epoch = :epoch
+    returning e.order_id"""
+
+
+def _settlement_arrays(settlements: Sequence[Settlement]) -> dict[str, list[object]]:
+    done = EffectState.DONE
+    return {
+        "ids": [s.attempt.order_id for s in settlements],
+        "from_states": [s.from_state.value for s in settlements],
+        "to_states": [s.to_state.value for s in settlements],
+        "reasons": [s.attempt.outcome.reason for s in settlements],
+        "remote_ids": [s.attempt.outcome.remote_id if s.to_state is done else None for s in settlements],
+        "waits": [s.wait_seconds for s in settlements],
+        "looked": [int(s.attempt.purpose == "look_up") for s in settlements],
+        "absent": [int(s.absent) for s in settlements],
+    }
+
+
+def _record_attempts(tx: Connection, kind: EffectKind, epoch: int, attempts: Iterable[Attempt]) -> None:
+    driver = tx.connection.driver_connection
+    assert driver is not None
+    statement = """copy effect_attempts (kind, order_id, attempt, purpose, lease_epoch, started_at, ended_at, outcome,
+                                         reason, http_status, service_request_id) from stdin"""
+    with driver.cursor() as cursor, cursor.copy(statement) as copy:
+        for a in attempts:
+            copy.write_row((kind.value, a.order_id, a.attempt, a.purpose, epoch, a.started_at, a.ended_at, a.outcome.cls.value,
+                            a.outcome.reason, a.outcome.http_status, a.outcome.service_request_id))  # fmt: skip
+
+
+def release_unsent(tx: Connection, kind: EffectKind, epoch: int, order_ids: Sequence[int]) -> None:
+    """Give back claims that were certainly never sent: the run stops before their call."""
+    tx.execute(
+        text(f"""update {kind.value} set state = 'retry_wait', attempts = attempts - 1
+                 where order_id = any(:ids) and state = 'sending' and lease_epoch = :epoch"""),
+        {"ids": list(order_ids), "epoch": epoch},
+    )
+
+
+def mark_paid(tx: Connection, order_ids: Sequence[int]) -> None:
+    """Orders whose payment is done."""
+    tx.execute(
+        text("update orders set status = 'PAID', status_reason = null, updated_at = now() where order_id = any(:ids)"),
+        {"ids": list(order_ids)},
+    )
+
+
+def mark_unpaid(tx: Connection, order_ids: Sequence[int], reasons: Sequence[str | None]) -> None:
+    """Orders whose payment was declined go back to PENDING, with the reason (R-13)."""
+    tx.execute(
+        text("""update orders o set status = 'PENDING', status_reason = u.reason, updated_at = now()
+                from unnest(cast(:ids as integer[]), cast(:reasons as text[])) as u (order_id, reason)
+                where o.order_id = u.order_id"""),
+        {"ids": list(order_ids), "reasons": list(reasons)},
+    )
+
+
+def state_counts(tx: Connection, kind: EffectKind, batch_id: str) -> dict[EffectState, tuple[int, int]]:
+    """Effects and the yen of their orders, per state."""
+    rows = tx.execute(
+        text(f"""select e.state, count(*), sum(o.amount) from {kind.value} e join orders o using (order_id)
+                 where e.batch_id = :b group by e.state"""),
+        {"b": batch_id},
+    )
+    return {EffectState(state): (int(n), int(amount)) for state, n, amount in rows}
+
+
+def seconds_until_due(tx: Connection, kind: EffectKind, batch_id: str) -> float | None:
+    """Seconds until the next open effect may be touched; 0 when one is due, None when none is open.
+
+    Raises:
+        InvariantBroken: an effect is being sent by nobody.
+    """
+    row = tx.execute(
+        text(f"""select count(*), extract(epoch from min(not_before) - clock_timestamp()) from {kind.value}
+                 where batch_id = :b and state in ('planned', 'retry_wait', 'unknown')"""),
+        {"b": batch_id},
+    ).one()
+    if row[0] == 0:
+        return None
+    return max(0.0, float(row[1])) if row[1] is not None and row[1] > float("-inf") else 0.0
+
+
+def _facts(values: Sequence[object]) -> OrderFacts:
+    order_id, row_number, order_number, item_name, amount, cells = values
+    if not isinstance(order_number, str):
+        raise InvariantBroken("SYS-DATABASE-REFUSED", sqlstate="-", constraint="orders_batch_is_complete")
+    return OrderFacts(int(order_id), int(row_number), order_number, item_name, int(amount), bytes(cells))  # type: ignore[call-overload, arg-type]  # the columns' types are the database's

@@ -1,0 +1,108 @@
+"""The rows of a file as they are kept: every one of them, accepted or rejected, its cells encrypted."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from datetime import date
+from typing import Any
+
+from sqlalchemy import Connection, text
+
+from domain.issues import RowIssue
+from domain.states import RowState
+
+_COLUMNS = ("batch_id", "import_row_number", "line_number", "state", "order_number", "item_code", "item_name", "quantity",
+            "amount", "ordered_on", "cells", "issues")  # fmt: skip
+# Types for the binary COPY, in the order of _COLUMNS.
+_TYPES = ("text", "int4", "int4", "text", "text", "text", "text", "int4", "int4", "date", "bytea", "jsonb")
+
+
+@dataclass(frozen=True, slots=True)
+class StoredRow:
+    """One row of the file. Of a rejected row only its cells and issues are kept."""
+
+    import_row_number: int
+    line_number: int
+    state: RowState
+    cells: bytes
+    issues: tuple[RowIssue, ...] = ()
+    order_number: str | None = None
+    item_code: str | None = None
+    item_name: str | None = None
+    quantity: int | None = None
+    amount_jpy: int | None = None
+    ordered_on: date | None = None
+
+
+def store(tx: Connection, batch_id: str, rows: Iterable[StoredRow]) -> None:
+    """COPY all rows of a file in one go."""
+    driver = tx.connection.driver_connection
+    assert driver is not None
+    statement = f"copy import_rows ({', '.join(_COLUMNS)}) from stdin (format binary)"
+    with driver.cursor() as cursor, cursor.copy(statement) as copy:
+        copy.set_types(_TYPES)
+        for row in rows:
+            copy.write_row(_record(batch_id, row))
+
+
+def _record(batch_id: str, row: StoredRow) -> tuple[Any, ...]:
+    issues = [issue.to_json() for issue in row.issues]
+    return (batch_id, row.import_row_number, row.line_number, row.state.value, row.order_number, row.item_code,
+            row.item_name, row.quantity, row.amount_jpy, row.ordered_on, row.cells, issues)  # fmt: skip
+
+
+def counts(tx: Connection, batch_id: str) -> tuple[int, int, int]:
+    """Rows accepted, rows rejected, and the yen of the accepted ones."""
+    query = text("""select count(*) filter (where state = 'accepted'), count(*) filter (where state = 'rejected'),
+                           coalesce(sum(amount) filter (where state = 'accepted'), 0)
+                    from import_rows where batch_id = :b""")
+    accepted, rejected, amount = tx.execute(query, {"b": batch_id}).one()
+    return int(accepted), int(rejected), int(amount)
+
+
+def issue_counts(tx: Connection, batch_id: str) -> list[tuple[str, str, int]]:
+    """How often each fault occurs: (column, code, rows), most frequent first."""
+    query = text("""select i ->> 'column', i ->> 'code', count(*) from import_rows r, jsonb_array_elements(r.issues) i
+                    where r.batch_id = :b group by 1, 2 order by 3 desc, 1, 2""")
+    return [(column, code, int(n)) for column, code, n in tx.execute(query, {"b": batch_id})]
+
+
+@dataclass(frozen=True, slots=True)
+class RowOutcome:
+    """One row of the file with all that became of it, for the result files. None where a stage was not reached."""
+
+    import_row_number: int
+    line_number: int
+    state: RowState
+    cells: bytes
+    issues: tuple[RowIssue, ...]
+    order_id: int | None
+    payment_state: str | None
+    payment_reason: str | None
+    payment_id: str | None
+    notification_state: str | None
+    notification_reason: str | None
+    notification_id: str | None
+
+
+_OUTCOMES = text("""
+    select r.import_row_number, r.line_number, r.state, r.cells, r.issues, o.order_id,
+           p.state, p.reason, p.remote_id, n.state, n.reason, n.remote_id
+    from import_rows r
+    left join orders o on o.batch_id = r.batch_id and o.import_row_number = r.import_row_number
+    left join payments p on p.order_id = o.order_id
+    left join notifications n on n.order_id = o.order_id
+    where r.batch_id = :b order by r.import_row_number""")
+
+
+def outcomes(tx: Connection, batch_id: str) -> Iterator[RowOutcome]:
+    """Every row of the file in its order."""
+    for row in tx.execute(_OUTCOMES, {"b": batch_id}):
+        number, line, state, cells, issues, *rest = row
+        yield RowOutcome(number, line, RowState(state), bytes(cells),
+                         tuple(_issue(number, line, found) for found in issues), *rest)  # fmt: skip
+
+
+def _issue(number: int, line: int, found: dict[str, Any]) -> RowIssue:
+    return RowIssue(number, line, found["column"], found["code"], found.get("facts", {}))

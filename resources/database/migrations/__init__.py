@@ -1,0 +1,1 @@
+"""Alembic migrations. The schema is written in SQL, in `sql/`; a revision only says when."""

@@ -1,0 +1,50 @@
+"""Orders of a batch: inserted as one set from the stored rows, found again by whoever runs twice (LIM-001)."""
+
+from __future__ import annotations
+
+from sqlalchemy import Connection, text
+
+_ONE_CLIENT_AT_A_TIME = text("select pg_advisory_xact_lock(hashtextextended('client:' || :client, 0))")
+
+_REJECT_TAKEN = text("""
+    update import_rows r set state = 'rejected',
+           issues = jsonb_build_array(jsonb_build_object('column', 'order_number', 'code', 'ORD-NUMBER-EARLIER'))
+    from orders o
+    where r.batch_id = :batch and r.state = 'accepted' and o.client = :client and o.order_number = r.order_number
+      and o.batch_id <> r.batch_id""")
+
+_INSERT = text("""
+    insert into orders (batch_id, csv_source, bulk_import_group, import_row_number, client, order_number, item_code,
+                        item_name, quantity, amount, currency, ordered_on, status)
+    select r.batch_id, :source, :group, r.import_row_number, :client, r.order_number, r.item_code,
+           r.item_name, r.quantity, r.amount, 'JPY', r.ordered_on, 'PENDING'
+    from import_rows r
+    where r.batch_id = :batch and r.state = 'accepted'
+      and not exists (select from orders o where o.batch_id = r.batch_id and o.import_row_number = r.import_row_number)
+    order by r.import_row_number""")
+
+
+def taken_numbers(tx: Connection, client: str, numbers: list[str]) -> set[str]:
+    """Those of ``numbers`` that an earlier batch of this client has already used for an order."""
+    query = text("select order_number from orders where client = :client and order_number = any(:numbers)")
+    return set(tx.execute(query, {"client": client, "numbers": numbers}).scalars())
+
+
+def create(tx: Connection, *, batch_id: str, client: str, source: str, group: str | None) -> int:
+    """Make the order of every accepted row that has none yet; the number made.
+
+    A row whose number another batch took since validation is rejected here, in the same transaction; the client's lock
+    keeps two batches from taking a number at once.
+    """
+    tx.execute(_ONE_CLIENT_AT_A_TIME, {"client": client})
+    tx.execute(_REJECT_TAKEN, {"batch": batch_id, "client": client})
+    made = tx.execute(_INSERT, {"batch": batch_id, "client": client, "source": source, "group": group})
+    return made.rowcount
+
+
+def count_and_sum(tx: Connection, batch_id: str) -> tuple[int, int]:
+    """Orders of the batch, and their yen."""
+    row = tx.execute(
+        text("select count(*), coalesce(sum(amount), 0) from orders where batch_id = :b"), {"b": batch_id}
+    ).one()
+    return int(row[0]), int(row[1])

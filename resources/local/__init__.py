@@ -1,0 +1,1 @@
+"""Servers on this machine for those who bring none: PostgreSQL and the sandbox."""

@@ -1,0 +1,88 @@
+"""Opening, copying and moving files that others gave us. Their names are labels; what is opened is a regular file.
+
+No link is followed, no FIFO waited for, no device read. What is written is synced to the disk, file and folder.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+
+from domain.errors import FileRefused
+
+_CHUNK_BYTES = 1 << 20
+_NOT_OPENED = {errno.ENOENT: "FILE-NOT-FOUND", errno.ELOOP: "FILE-NOT-REGULAR", errno.ENXIO: "FILE-NOT-REGULAR"}
+
+
+def open_regular(path: Path) -> int:
+    """A descriptor for reading.
+
+    Raises:
+        FileRefused: FILE-NOT-FOUND, FILE-IS-DIRECTORY, FILE-NOT-REGULAR or FILE-UNREADABLE.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except ValueError:  # NUL in the name
+        raise FileRefused("FILE-NOT-FOUND") from None
+    except OSError as error:
+        raise FileRefused(_NOT_OPENED.get(error.errno or 0, "FILE-UNREADABLE")) from None
+    mode = os.fstat(descriptor).st_mode
+    if stat.S_ISREG(mode):
+        return descriptor
+    os.close(descriptor)
+    raise FileRefused("FILE-IS-DIRECTORY" if stat.S_ISDIR(mode) else "FILE-NOT-REGULAR")
+
+
+def digest(path: Path) -> bytes:
+    """SHA-256 of the content (32 bytes), in constant memory.
+
+    Raises:
+        FileRefused: as `open_regular`.
+    """
+    hasher = hashlib.sha256()
+    for chunk in _chunks(open_regular(path)):
+        hasher.update(chunk)
+    return hasher.digest()
+
+
+def copy_synced(source: Path, target: Path) -> tuple[bytes, os.stat_result]:
+    """Copy into ``target`` (made or emptied, mode 0600) and sync it.
+
+    Gives the digest of the bytes written, and the status of the very file they were read from.
+
+    Raises:
+        FileRefused: as `open_regular`, for the source.
+    """
+    reading = open_regular(source)
+    status = os.fstat(reading)
+    hasher = hashlib.sha256()
+    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
+    with open(os.open(target, flags, 0o600), "wb") as writing:
+        for chunk in _chunks(reading):
+            hasher.update(chunk)
+            writing.write(chunk)
+        writing.flush()
+        os.fsync(writing.fileno())
+    return hasher.digest(), status
+
+
+def sync_folder(folder: Path) -> None:
+    """Make the names in ``folder`` survive a power cut."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _chunks(descriptor: int) -> Iterator[bytes]:
+    with open(descriptor, "rb", buffering=0) as file:
+        try:
+            while chunk := file.read(_CHUNK_BYTES):
+                yield chunk
+        except OSError:
+            raise FileRefused("FILE-UNREADABLE") from None

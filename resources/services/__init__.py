@@ -1,0 +1,1 @@
+"""The payment and the notification service, over HTTP."""

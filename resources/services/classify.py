@@ -1,0 +1,76 @@
+"""What an exception or a status of HTTP tells about an effect. One table, used by both services.
+
+The rule: "certainly not done" needs proof. The transport maps every lost connection onto httpx's ConnectTimeout, also one
+that broke after the request had left; so the proof is taken from the exception underneath, never from httpx's class.
+"""
+
+from __future__ import annotations
+
+import email.utils
+import time
+from contextlib import suppress
+from dataclasses import replace
+
+import aiohttp
+import httpx
+
+from domain.outcomes import Outcome, OutcomeClass
+from domain.profiles import ServiceProfile
+
+MAX_RETRY_AFTER_SECONDS = 120.0
+DEFAULT_RETRY_AFTER_SECONDS = 1.0
+
+# Raised before a single byte of the request can have left.
+_NEVER_SENT = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, aiohttp.InvalidURL)
+_NEVER_SENT_BY_HTTPX = (httpx.UnsupportedProtocol, httpx.InvalidURL, httpx.PoolTimeout)
+
+_REFUSED = frozenset({400, 402, 404, 405, 410, 411, 413, 414, 415, 422})
+_SYSTEMIC = frozenset({401, 403, 407})
+
+
+def of_exception(error: BaseException, word: str) -> Outcome:
+    """The outcome of a call that ended in ``error``; ``word`` is PAY or MAIL."""
+    if isinstance(error, _NEVER_SENT_BY_HTTPX) or isinstance(error.__cause__, _NEVER_SENT):
+        return Outcome(OutcomeClass.NOT_DONE, f"{word}-NOT-REACHED", systemic=True)
+    return Outcome(OutcomeClass.AMBIGUOUS, f"{word}-OUTCOME-UNKNOWN", systemic=True)
+
+
+def of_refusal(response: httpx.Response, profile: ServiceProfile, word: str) -> Outcome:
+    """The outcome of a POST whose status is not 2xx."""
+    status = response.status_code
+    outcome = Outcome(
+        OutcomeClass.AMBIGUOUS, f"{word}-OUTCOME-UNKNOWN", status, service_request_id=request_id(response)
+    )
+    if status == 429:
+        wait = retry_after(response)
+        return replace(outcome, cls=OutcomeClass.NOT_DONE, reason=f"{word}-THROTTLED", retry_after_seconds=wait)
+    if status in _SYSTEMIC:
+        return replace(outcome, cls=OutcomeClass.NOT_DONE, reason=f"{word}-NOT-ALLOWED", systemic=True)
+    if status == 503 and profile.unavailable_means_not_done:
+        return replace(outcome, cls=OutcomeClass.NOT_DONE, reason=f"{word}-NOT-REACHED", systemic=True)
+    if status in _REFUSED:
+        reason = f"{word}-DECLINED" if status == 402 else f"{word}-REFUSED"
+        return replace(outcome, cls=OutcomeClass.REFUSED, reason=reason)
+    return replace(outcome, systemic=status >= 500)
+
+
+def retry_after(response: httpx.Response) -> float:
+    """Seconds the service asked us to wait, in either of the header's forms, between 0 and a cap."""
+    text = response.headers.get("retry-after", "").strip()
+    seconds = DEFAULT_RETRY_AFTER_SECONDS
+    if text.isascii() and text.isdigit():
+        seconds = float(text)
+    elif text:
+        with suppress(ValueError, TypeError):
+            seconds = email.utils.parsedate_to_datetime(text).timestamp() - time.time()
+    return min(max(seconds, 0.0), MAX_RETRY_AFTER_SECONDS)
+
+
+def request_id(response: httpx.Response) -> str | None:
+    """The service's own name for the call, if it is one: short and plain."""
+    value = response.headers.get("x-request-id", "")
+    return (
+        value
+        if 0 < len(value) <= 64 and value.isascii() and value.replace("-", "").replace("_", "").isalnum()
+        else None
+    )

@@ -1,0 +1,125 @@
+"""What all tests share: a real PostgreSQL, a fresh database each, and the sandbox services as real processes.
+
+Every server started here ends with pytest, even when pytest is killed (Linux).
+"""
+
+from __future__ import annotations
+
+import itertools
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from resources.local.postgres_server import PostgresServer
+from resources.local.sandbox_service import SandboxService
+
+# Lost power is not tested with the shared server: it may skip what only protects against that.
+_FAST = {"fsync": "off", "full_page_writes": "off"}
+_TEMPLATE = "test_template"
+_numbers = itertools.count(1)
+
+
+@pytest.fixture
+def home() -> Iterator[Path]:
+    """A folder for BULK_ORDERS_HOME that an unprivileged database user may enter (pytest's own is closed to others)."""
+    with _open_folder("bulk orders ü ") as folder:
+        yield folder / "home"
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[PostgresServer]:
+    """One server for the session."""
+    with _open_folder("bulk-orders-test-") as folder:
+        server = PostgresServer(folder, settings=_FAST)
+        server.start(ends_with_us=True)
+        yield server
+        server.stop()
+
+
+@pytest.fixture
+def empty_database_url(postgres_server: PostgresServer) -> Iterator[str]:
+    """A new database without any table."""
+    with _database(postgres_server, "template1") as url:
+        yield url
+
+
+@pytest.fixture
+def database_url(postgres_server: PostgresServer, migrated_template: str) -> Iterator[str]:
+    """A new database with all migrations applied, copied from the session's template in milliseconds."""
+    with _database(postgres_server, migrated_template) as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def migrated_template(postgres_server: PostgresServer) -> str:
+    """The name of the template database; nobody stays connected to it."""
+    from resources.database import migrate
+
+    _administer(postgres_server, f"CREATE DATABASE {_TEMPLATE}")
+    migrate.upgrade(postgres_server.url(_TEMPLATE))
+    return _TEMPLATE
+
+
+@dataclass(frozen=True)
+class Sandbox:
+    """The two services of one test, each with a ledger of its own."""
+
+    payments: SandboxService
+    notifications: SandboxService
+
+
+StartSandbox = Callable[..., Sandbox]
+
+
+@pytest.fixture
+def sandbox_services(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StartSandbox]:
+    """``sandbox_services(payments=[...], notifications=[...])`` starts both, with options of ``python -m sandbox``."""
+    started: list[SandboxService] = []
+
+    def start(payments: list[str] | None = None, notifications: list[str] | None = None) -> Sandbox:
+        folder = tmp_path_factory.mktemp("sandbox")
+        services = Sandbox(
+            SandboxService(folder, "payments", options=payments or []),
+            SandboxService(folder, "notifications", options=notifications or []),
+        )
+        for service in (services.payments, services.notifications):
+            started.append(service)
+            service.start(ends_with_us=True)
+        return services
+
+    yield start
+    for service in started:
+        service.stop()
+
+
+@contextmanager
+def _open_folder(prefix: str) -> Iterator[Path]:
+    """A temporary folder that other users may enter but not list."""
+    folder = Path(tempfile.mkdtemp(prefix=prefix))
+    folder.chmod(0o711)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder)
+
+
+@contextmanager
+def _database(server: PostgresServer, template: str) -> Iterator[str]:
+    """A database that lives as long as one test."""
+    name = f"test_{next(_numbers)}"
+    _administer(server, f"CREATE DATABASE {name} TEMPLATE {template}")
+    try:
+        yield server.url(name)
+    finally:
+        _administer(server, f"DROP DATABASE {name} WITH (FORCE)")
+
+
+def _administer(server: PostgresServer, statement: str) -> None:
+    with psycopg.connect(server.url("postgres"), autocommit=True) as connection:
+        connection.execute(statement.encode())
