@@ -26,6 +26,7 @@ def stage_boundary(language: str = "en") -> Iterator[None]:
     except (dg.Failure, dg.DagsterError):
         raise
     except BulkOrdersError as error:
+        _log.warning("%s at %s", error, _places(error))
         raise dg.Failure(catalogue.describe(error, language), metadata=dict(error.facts), allow_retries=False) from None
     except Exception as error:
         error_id = secrets.token_hex(4)

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from domain.errors import BulkOrdersError
 from domain.identity import batch_id, client_slug
 from domain.states import BatchState
+from orchestration.version import code_version
 from resources.batch_files import BatchFiles, FileChanged
 from resources.database import batches
 from resources.database.batches import Batch
@@ -44,22 +44,15 @@ def admit(database: Database, files: BatchFiles, path: Path, client: str, *, gro
     if not duplicate:
         try:
             (files.archive_copy if keep_original else files.archive)(path, batch.batch_id, sha256)
-        except FileChanged:
-            _refuse(database, batch.batch_id)
+        except FileChanged as changed:
+            _refuse(database, batch.batch_id, changed)
             raise
     elif not keep_original:
         files.set_aside_duplicate(path, client, batch.batch_id, sha256)
     return Admission(_reopened(database, batch), duplicate)
 
 
-def set_aside_unreadable(files: BatchFiles, path: Path, client: str, error: BulkOrdersError) -> None:
-    """Move a file that cannot even be read into quarantine, with a note that says why."""
-    files.quarantine(path, client, error)
-
-
 def _register(database: Database, path: Path, client: str, group: str | None, sha256: bytes) -> Batch:
-    from orchestration.version import code_version
-
     with database.begin() as tx:
         batch, _ = batches.register(
             tx,
@@ -82,6 +75,6 @@ def _reopened(database: Database, batch: Batch) -> Batch:
     return batch
 
 
-def _refuse(database: Database, batch: str) -> None:
+def _refuse(database: Database, batch: str, why: FileChanged) -> None:
     with database.begin() as tx:
-        batches.move(tx, batch, BatchState.REFUSED, "FILE-CHANGED")
+        batches.move(tx, batch, BatchState.REFUSED, why)

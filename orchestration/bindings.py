@@ -57,7 +57,7 @@ def make_resources(settings: Settings) -> Mapping[str, Any]:
         "batch_files": batch_files,
         "services": services,
         "effect_limits": effect_limits(settings),
-        "reading_limits": ReadingLimits(max_rows=settings.max_file_rows, max_bytes=settings.max_file_bytes),
+        "reading_limits": reading_limits(settings),
     }
 
 
@@ -116,6 +116,11 @@ def make_services(settings: Settings) -> Services:
         PaymentService(payments_url, payment_profile, settings.payment_timeout_seconds),
         NotificationService(notifications_url, notification_profile, settings.notification_timeout_seconds),
     )
+
+
+def reading_limits(settings: Settings) -> ReadingLimits:
+    """How large a file may be."""
+    return ReadingLimits(max_rows=settings.max_file_rows, max_bytes=settings.max_file_bytes)
 
 
 def effect_limits(settings: Settings) -> EffectLimits:

@@ -13,7 +13,7 @@ import dagster as dg
 
 from assets.partitions import BATCHES
 from domain.errors import BulkOrdersError, FileRefused, TransientError
-from orchestration.admission import admit, set_aside_unreadable
+from orchestration.admission import admit
 from orchestration.bindings import open_batch_files, open_database
 from orchestration.jobs import PROCESS_BATCH
 from orchestration.settings import Settings
@@ -85,7 +85,7 @@ def _take(context: dg.SensorEvaluationContext, database: Database, files: BatchF
     except TransientError as error:
         context.log.info(f"a file waits for the next look: {error.code}")
     except FileRefused as error:
-        set_aside_unreadable(files, dropped.path, dropped.client, error)
+        files.quarantine(dropped.path, dropped.client, error)
         context.log.warning(f"a file went to quarantine: {error.code}")
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -91,12 +91,26 @@ class Settings:
                 values[item.name] = _parsed(item.metadata["variable"], text, item.default)
         settings = cls(**values)
         settings._check_ranges()
-        return settings
+        return settings._with_absolute_paths()
+
+    def as_environment(self) -> dict[str, str]:
+        """The variables that give another process these settings, wherever it runs."""
+        values = ((item.metadata["variable"], getattr(self, item.name)) for item in fields(self))
+        return {variable: str(value) for variable, value in values if value is not None}
 
     @property
     def watched_dir(self) -> Path:
         """The import folder."""
         return self.import_dir or self.home / "import"
+
+    def _with_absolute_paths(self) -> Settings:
+        return replace(
+            self,
+            home=self.home.absolute(),
+            import_dir=None if self.import_dir is None else self.import_dir.absolute(),
+            payment_profile=_absolute_profile(self.payment_profile),
+            notification_profile=_absolute_profile(self.notification_profile),
+        )
 
     def _check_ranges(self) -> None:
         if self.language not in ("ja", "en"):
@@ -115,6 +129,10 @@ class Settings:
 
 _SECRET = frozenset({"database_url", "encryption_key"})
 _MAY_BE_ZERO = frozenset({"postgres_port", "file_settle_seconds"})
+
+
+def _absolute_profile(profile: str) -> str:
+    return profile if profile == "legacy" else str(Path(profile).absolute())
 
 
 def _parsed(variable: str, text: str, default: Any) -> Any:

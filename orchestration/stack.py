@@ -96,21 +96,19 @@ class Stack:
             services.environment() | {"IMPORT_DIR": str(self._settings.watched_dir.absolute())}
         )
         parts = _Parts(self._home, environment)
-        if not dagster_home.has_tables(services.database_url):
-            self._report("dagster storage")
-            # Three processes that make the same tables at once get in each other's way.
-            self._run_to_end(parts.make_storage())
         port = free_port()
         workspace = dagster_home.write_workspace(self._home / "dagster", port)
         self._report("dagster")
         self._supervisor.start(parts.code_server(self._definitions, port))
-        if not self._told_to_stop:
-            self._supervisor.start(parts.web_server(workspace, self._settings.ui_port), parts.daemon(workspace))
-
-    def _run_to_end(self, part: Part) -> None:
-        child = children.spawn(part.command, log=part.log, environment=part.environment, ends_with_us=signal.SIGTERM)
-        if child.wait() != 0:
-            raise TerminalError("SYS-START-FAILED", part=part.name, log=str(part.log))
+        if self._told_to_stop:
+            return
+        web_server = parts.web_server(workspace, self._settings.ui_port)
+        if not dagster_home.has_tables(services.database_url):
+            # The first start makes Dagster's tables; two processes at once would get in each other's way.
+            self._supervisor.start(web_server)
+            self._supervisor.start(parts.daemon(workspace))
+        else:
+            self._supervisor.start(web_server, parts.daemon(workspace))
 
     def _announce(self, services: LocalServices, ready: Callable[[Addresses], None]) -> None:
         addresses = Addresses(
@@ -139,6 +137,8 @@ class Stack:
             try:
                 if share.revive():
                     self._report(f"{name} had ended and was started again")
+                    if name == "postgres":
+                        self._supervisor.restart("web-server")  # it keeps connections, and fails once on each dead one
             except BulkOrdersError as error:  # next time, perhaps: everything else goes on
                 self._report(f"{name} does not start: {error.code}")
 
@@ -184,10 +184,6 @@ class _Parts:
 
     home: Path
     environment: dict[str, str]
-
-    def make_storage(self) -> Part:
-        program = "import dagster; dagster.DagsterInstance.get().dispose()"
-        return self._part("dagster-storage", ["-c", program], lambda: True)
 
     def code_server(self, definitions: str, port: int) -> Part:
         arguments = ["-m", "dagster", "api", "grpc", "--module-name", definitions, "--host", "127.0.0.1"]

@@ -116,6 +116,13 @@ class Supervisor:
         """Start again what has died; the names of what was started."""
         return [running.part.name for running in self.parts if running.tend()]
 
+    def restart(self, name: str) -> None:
+        """End a part and start it again."""
+        for running in self.parts:
+            if running.part.name == name:
+                running.stop()
+                running.launch()
+
     def stop(self) -> None:
         """End all, the last started first."""
         while self.parts:

@@ -25,6 +25,7 @@ from domain import catalogue
 from domain.errors import BulkOrdersError, FileRefused, InvariantBroken, NotFound, TransientError
 from resources.file_labels import HELD, extension, safe_label
 from resources.import_folder import Look, look
+from resources.local.files import write_private
 from resources.regular_files import copy_synced, digest, sync_folder
 
 
@@ -91,7 +92,11 @@ class BatchFiles:
             InvariantBroken: the batch has an archive of other bytes.
         """
         archived, status = self._archive(path, batch_id, sha256)
-        _remove_if_same(path, status)
+        origin = archived.parent / _ORIGIN
+        with _our_errors():
+            write_private(origin, json.dumps(_identity(status)))
+            _remove_if_same(path, status)
+            origin.unlink()
         return archived
 
     def archive_copy(self, path: Path, batch_id: str, sha256: bytes) -> Path:
@@ -113,7 +118,6 @@ class BatchFiles:
                 raise FileChanged("FILE-CHANGED")
             if existing is None:
                 half.chmod(0o400)
-                _write_origin(folder, status)
                 half.rename(final)
                 sync_folder(folder)
                 return final, status
@@ -168,7 +172,7 @@ class BatchFiles:
 
 
 _SOURCE = "source"
-_ORIGIN = ".origin.json"
+_ORIGIN = ".origin.json"  # which dropped file the archive was made of, until that is gone
 _BATCH_ID = re.compile(r"\w[\w\-]{0,99}")
 
 
@@ -199,13 +203,6 @@ def _only_one(folder: Path) -> Iterator[None]:
 
 def _identity(status: os.stat_result) -> list[int]:
     return [status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns]
-
-
-def _write_origin(folder: Path, status: os.stat_result) -> None:
-    """Remember which dropped file the archive was made of, so that a left-over of it is not taken for a duplicate."""
-    path = folder / _ORIGIN
-    path.write_text(json.dumps(_identity(status)), encoding="ascii")
-    path.chmod(0o600)
 
 
 @contextmanager

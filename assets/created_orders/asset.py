@@ -32,9 +32,7 @@ orders with the file in count and in yen, and stops the batch if they differ.
     description=_DESCRIPTION,
     check_specs=specs(_NAME, reconciliation.DESCRIPTIONS, [reconciliation.ORDERS_MATCH_FILE], reconciliation.BLOCKING),
 )
-def created_orders(
-    context: dg.AssetExecutionContext, database: dg.ResourceParam[Database]
-) -> dg.MaterializeResult:
+def created_orders(context: dg.AssetExecutionContext, database: dg.ResourceParam[Database]) -> dg.MaterializeResult:
     """Materialize one batch's orders."""
     started = time.monotonic()
     with stage_boundary():

@@ -19,7 +19,7 @@ def create_orders(database: Database, batch_id: str) -> Books:
     with database.hold_batch(batch_id) as hold, hold.begin() as tx:
         batch = batches.get(tx, batch_id)
         if batch.state is BatchState.REFUSED:
-            raise FileRefused(batch.reason or "FILE-UNREADABLE")
+            raise FileRefused(batch.reason or "FILE-UNREADABLE", **batch.reason_facts)
         if batch.state is BatchState.RECEIVED:
             raise InvariantBroken("BATCH-NOT-VALIDATED", batch=batch_id)
         if batch.state is BatchState.VALIDATED:

@@ -44,7 +44,7 @@ class LoopThread(Generic[Report]):
         finally:
             self._end(thread)
         if self._error is not None:
-            raise self._error
+            raise _first(self._error)
 
     def _drain(self) -> Iterator[Report]:
         while True:
@@ -83,3 +83,10 @@ class LoopThread(Generic[Report]):
         assert self._loop is not None
         with suppress(RuntimeError):  # the loop has just ended by itself
             self._loop.call_soon_threadsafe(what)
+
+
+def _first(error: BaseException) -> BaseException:
+    """What went wrong first in a group of tasks: the others were cancelled because of it."""
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error

@@ -62,7 +62,7 @@ class EffectWork:
 
     def books(self) -> Books:
         """The books of the batch now."""
-        with self._hold.begin() as tx:
+        with self._database.begin() as tx:
             return books.read(tx, self._hold.batch_id)
 
     def reports(self) -> Iterator[StreamReport]:
@@ -87,9 +87,10 @@ class EffectWork:
         if self._paused is None:
             return
         kind, reason = self._paused
+        paused = BatchPaused(_PAUSE_CODES[kind], batch=self._hold.batch_id, reason=reason)
         with self._hold.begin() as tx:
-            batches.pause(tx, self._hold.batch_id, _PAUSE_CODES[kind], self._limits.cooldown_seconds)
-        raise BatchPaused(_PAUSE_CODES[kind], batch=self._hold.batch_id, reason=reason)
+            batches.pause(tx, self._hold.batch_id, paused, self._limits.cooldown_seconds)
+        raise paused
 
 
 @contextmanager

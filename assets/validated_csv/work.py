@@ -51,7 +51,7 @@ def validate_batch(
         with hold.begin() as tx:
             batch = batches.get(tx, batch_id)
         if batch.state is BatchState.REFUSED:
-            raise FileRefused(batch.reason or "FILE-UNREADABLE")
+            raise FileRefused(batch.reason or "FILE-UNREADABLE", **batch.reason_facts)
         if batch.state is BatchState.RECEIVED:
             table = _read(hold, batch, files, limits)
             with hold.begin() as tx:
@@ -71,7 +71,7 @@ def _read(hold: BatchHold, batch: Batch, files: BatchFiles, limits: ReadingLimit
     except FileRefused as error:
         files.quarantine(source, batch.client, error, name=batch.source_name)
         with hold.begin() as tx:
-            batches.move(tx, batch.batch_id, BatchState.REFUSED, error.code)
+            batches.move(tx, batch.batch_id, BatchState.REFUSED, error)
         raise
     if table.sha256 != batch.file_sha256:
         raise InvariantBroken("FILE-ARCHIVE-CHANGED", batch=batch.batch_id)

@@ -30,7 +30,7 @@ def exit_code_of(command: Callable[[], int | None], language: str, home: Path) -
     try:
         return command() or 0
     except BulkOrdersError as error:
-        return _say(catalogue.describe(error, language), INTERRUPTED if isinstance(error, TransientError) else REFUSED)
+        return say(error, language)
     except click.exceptions.Exit as ended:
         return ended.exit_code
     except click.ClickException as error:
@@ -45,6 +45,12 @@ def exit_code_of(command: Callable[[], int | None], language: str, home: Path) -
     except Exception as error:
         error_id = _record(error, home)
         return _say(catalogue.describe(BulkOrdersError("SYS-INTERNAL", error_id=error_id), language), REFUSED)
+
+
+def say(error: BulkOrdersError, language: str, about: str = "") -> int:
+    """One line about one of our errors on stderr, and the exit code it means; ``about`` names a file, if any."""
+    line = catalogue.describe(error, language)
+    return _say(f"{about}: {line}" if about else line, INTERRUPTED if isinstance(error, TransientError) else REFUSED)
 
 
 def _say(line: str, code: int) -> int:

@@ -17,6 +17,7 @@ import click
 from domain.errors import BulkOrdersError
 from orchestration.cli import failures
 from orchestration.settings import Settings
+from orchestration.version import VERSION
 
 COMMANDS = {
     "up": ("orchestration.cli.up", "Run everything on this machine until Ctrl-C."),
@@ -52,7 +53,7 @@ class Commands(click.Group):
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(package_name="bulk-orders", message="%(prog)s %(version)s")
+@click.version_option(VERSION, message="%(prog)s %(version)s")
 def group() -> None:
     """A file of orders becomes orders, payments and mails, each exactly once.
 

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Connection, text
 
-from domain.errors import NotFound
+from domain.errors import BulkOrdersError, Fact, NotFound
 from domain.states import BatchState
 
 
@@ -29,6 +30,7 @@ class Batch:
     accepted_jpy: int | None
     state: BatchState
     reason: str | None
+    reason_facts: Mapping[str, Fact]
     resume_at: datetime | None
     run_id: str | None
     code_version: str
@@ -90,20 +92,25 @@ def unfinished(tx: Connection, limit: int = 100) -> list[Batch]:
     return [_batch(row) for row in tx.execute(query, {"n": limit})]
 
 
-def move(tx: Connection, batch_id: str, to: BatchState, reason: str | None = None) -> None:
-    """Take a batch to its next state; the database refuses a step that does not exist."""
+def move(tx: Connection, batch_id: str, to: BatchState, why: BulkOrdersError | None = None) -> None:
+    """Take a batch to its next state, with the code and facts of ``why``; the database refuses a step that is none."""
     tx.execute(
-        text("""update batches set state = :to, reason = :reason, resume_at = null,
+        text("""update batches set state = :to, reason = :reason, reason_facts = cast(:facts as jsonb), resume_at = null,
                 paying_since = case when :to = 'ordered' then coalesce(paying_since, clock_timestamp()) else paying_since end,
                 finished_at = case when :to in ('done', 'partial', 'refused') then clock_timestamp() end
                 where batch_id = :b and state <> :to"""),
-        {"b": batch_id, "to": to.value, "reason": reason},
+        {
+            "b": batch_id,
+            "to": to.value,
+            "reason": why.code if why else None,
+            "facts": json.dumps(why.facts if why else {}),
+        },
     )
 
 
-def pause(tx: Connection, batch_id: str, reason: str, resume_in_seconds: float) -> None:
+def pause(tx: Connection, batch_id: str, why: BulkOrdersError, resume_in_seconds: float) -> None:
     """Stop for a while: nothing is lost, and the sensor takes the batch up again after that time."""
-    move(tx, batch_id, BatchState.PAUSED, reason)
+    move(tx, batch_id, BatchState.PAUSED, why)
     tx.execute(
         text("update batches set resume_at = clock_timestamp() + make_interval(secs => :s) where batch_id = :b"),
         {"b": batch_id, "s": resume_in_seconds},

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 from sqlalchemy import Connection, text
 
@@ -15,9 +16,10 @@ from resources.database.batches import Batch
 
 @dataclass(frozen=True, slots=True)
 class EffectBook:
-    """Effects and yen of one kind, by state."""
+    """Effects and yen of one kind, by state; ``settled_recently`` in the last ``effects.RECENT_SECONDS``."""
 
     by_state: Mapping[EffectState, tuple[int, int]]
+    settled_recently: int = 0
 
     def count(self, *states: EffectState) -> int:
         """Effects in these states; in all states when none is named."""
@@ -79,9 +81,16 @@ class Books:
         return [
             StageProgress("validated_csv", rows, self.batch.file_rows if self.batch.file_rows is not None else rows),
             StageProgress("created_orders", self.orders, self.rows_accepted),
-            StageProgress("payments", self.payments.settled, self.orders),
-            StageProgress("notifications", self.notifications.settled, self.mails_expected),
+            self._of_effects("payments", self.payments, self.orders),
+            self._of_effects("notifications", self.notifications, self.mails_expected),
         ]
+
+    def _of_effects(self, stage: str, book: EffectBook, total: int) -> StageProgress:
+        """With the speed of the last seconds: a batch that was paused for an hour is not slow."""
+        since = self.batch.paying_since
+        paying_seconds = 0.0 if since is None else (datetime.now(UTC) - since).total_seconds()
+        elapsed = max(0.0, min(paying_seconds, effects.RECENT_SECONDS))
+        return StageProgress(stage, book.settled, total, elapsed, book.settled - book.settled_recently)
 
 
 def read(tx: Connection, batch_id: str) -> Books:
@@ -102,9 +111,13 @@ def read(tx: Connection, batch_id: str) -> Books:
         orders_jpy=sum(jpy for _, jpy in orders.values()),
         paid_orders=orders.get(OrderStatus.PAID, (0, 0))[0],
         paid_jpy=orders.get(OrderStatus.PAID, (0, 0))[1],
-        payments=EffectBook(effects.state_counts(tx, EffectKind.PAYMENT, batch_id)),
-        notifications=EffectBook(effects.state_counts(tx, EffectKind.NOTIFICATION, batch_id)),
+        payments=_effect_book(tx, EffectKind.PAYMENT, batch_id),
+        notifications=_effect_book(tx, EffectKind.NOTIFICATION, batch_id),
     )
+
+
+def _effect_book(tx: Connection, kind: EffectKind, batch_id: str) -> EffectBook:
+    return EffectBook(effects.state_counts(tx, kind, batch_id), effects.settled_recently(tx, kind, batch_id))
 
 
 def _orders_by_status(tx: Connection, batch_id: str) -> dict[str, tuple[int, int]]:

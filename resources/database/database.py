@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -56,6 +57,7 @@ class BatchHold:
 
     def __init__(self, connection: Connection, batch_id: str, run_id: str) -> None:
         self._connection = connection
+        self._turn = threading.Lock()
         self.batch_id = batch_id
         with self.begin() as tx:
             epoch = tx.execute(
@@ -69,8 +71,8 @@ class BatchHold:
 
     @contextmanager
     def begin(self) -> Iterator[Connection]:
-        """A transaction on the holding session. One thread at a time."""
-        with translated(), self._connection.begin():
+        """A transaction on the holding session; other threads wait for its end."""
+        with self._turn, translated(), self._connection.begin():
             yield self._connection
 
 

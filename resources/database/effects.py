@@ -258,6 +258,16 @@ def state_counts(tx: Connection, kind: EffectKind, batch_id: str) -> dict[Effect
     return {EffectState(state): (int(n), int(amount)) for state, n, amount in rows}
 
 
+RECENT_SECONDS = 30.0
+
+
+def settled_recently(tx: Connection, kind: EffectKind, batch_id: str) -> int:
+    """Effects settled in the last ``RECENT_SECONDS``."""
+    query = text(f"""select count(*) from {kind.value} where batch_id = :b
+                     and settled_at > clock_timestamp() - make_interval(secs => :s)""")
+    return int(tx.execute(query, {"b": batch_id, "s": RECENT_SECONDS}).scalar_one())
+
+
 def seconds_until_due(tx: Connection, kind: EffectKind, batch_id: str) -> float | None:
     """Seconds until the next open effect may be touched; 0 when one is due, None when none is open.
 

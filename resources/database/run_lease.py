@@ -43,7 +43,7 @@ def held_lease(url: str, run_id: str) -> Iterator[None]:
     """
     with _connected(url) as connection:
         if not _ask(connection, _TAKE, run_id):
-            raise BatchBusy("BATCH-BUSY", batch_id=run_id)
+            raise BatchBusy("BATCH-BUSY", batch=run_id)
         yield
 
 

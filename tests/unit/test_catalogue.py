@@ -4,12 +4,13 @@ import ast
 import re
 import string
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from domain import catalogue
-from domain.errors import FileRefused, SettingRefused
+from domain import catalogue, errors
+from domain.errors import BulkOrdersError, FileRefused, SettingRefused
 
 ROOT = Path(__file__).resolve().parents[2]
 CODE = re.compile(r"(?:ORD|FILE|PAY|MAIL|BATCH|SYS)-[A-Z0-9]+(?:-[A-Z0-9]+)*")
@@ -38,15 +39,34 @@ def test_every_language_uses_the_same_facts(language: str):
     assert {code: placeholders(entry) for code, entry in locale(language).items()} == english
 
 
-def test_every_code_that_the_source_names_is_in_the_catalogue():
-    """Otherwise a person reads the text of an internal error."""
-    unknown = set()
+def our_source() -> Iterator[ast.AST]:
     for room in ("assets", "checks", "domain", "orchestration", "resources"):
         for path in (ROOT / room).rglob("*.py"):
-            constants = (node.value for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Constant))
-            unknown |= {text for text in constants if isinstance(text, str) and CODE.fullmatch(text)} - set(catalogue.CODES)
+            yield from ast.walk(ast.parse(path.read_text(encoding="utf-8")))
 
-    assert unknown == set()
+
+def code_of(node: ast.AST) -> str | None:
+    is_text = isinstance(node, ast.Constant) and isinstance(node.value, str)
+    return node.value if is_text and CODE.fullmatch(node.value) else None
+
+
+def test_every_code_that_the_source_names_is_in_the_catalogue():
+    """Otherwise a person reads the text of an internal error."""
+    assert {code for node in our_source() if (code := code_of(node))} - set(catalogue.CODES) == set()
+
+
+def test_every_error_is_raised_with_the_facts_of_its_text():
+    """Otherwise a person reads a question mark."""
+    english = locale("en")
+    missing = set()
+    for node in our_source():
+        if isinstance(node, ast.Call) and node.args and (code := code_of(node.args[0])) in english:
+            given = {keyword.arg for keyword in node.keywords}
+            name = node.func.id if isinstance(node.func, ast.Name) else ""
+            if issubclass(getattr(errors, name, object), BulkOrdersError) and None not in given:
+                missing |= {(code, fact) for fact in placeholders(english[code]) - given}
+
+    assert missing == set()
 
 
 def test_an_error_is_one_line_with_code_message_and_remedy():

@@ -5,7 +5,9 @@ import pytest
 from domain import columns
 
 
-@pytest.mark.parametrize("header", ["order_number", "Order Number", " ORDER_NUMBER ", "ＯＲＤＥＲ＿ＮＵＭＢＥＲ", "order-number"])
+@pytest.mark.parametrize(
+    "header", ["order_number", "Order Number", " ORDER_NUMBER ", "ＯＲＤＥＲ＿ＮＵＭＢＥＲ", "order-number"]
+)
 def test_width_case_and_spaces_of_a_header_do_not_matter(header: str):
     assert columns.canonical(header) == "order_number"
 

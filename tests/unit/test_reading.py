@@ -1,4 +1,4 @@
-"""Reading order files as they come: what is refused as a whole, what is a row's own fault, and where each row stands."""
+"""Reading order files as they come: what is refused as a whole, what is one row's fault, and where rows stand."""
 
 import hashlib
 import os
@@ -86,7 +86,10 @@ def test_rows_of_another_width_are_named_and_never_shifted(path: Path):
 @pytest.mark.parametrize(
     ("sign", "code"),
     [
-        *((sign, "ORD-CELL-CONTROL") for sign in ("\x07", "\x1b", "\x7f", "\x80", "\u200b", "\u202e", "\u2066", "\ufeff")),
+        *(
+            (sign, "ORD-CELL-CONTROL")
+            for sign in ("\x07", "\x1b", "\x7f", "\x80", "\u200b", "\u202e", "\u2066", "\ufeff")
+        ),
         ("\ufffd", "ORD-CELL-GARBLED"),
     ],
 )
@@ -114,7 +117,9 @@ def test_columns_nobody_mapped_are_kept_by_name_and_place(path: Path):
     assert table.rows == [["m", "A-1", "x", "a@example.jp", "500", "z"]]
 
 
-@pytest.mark.parametrize("text", ["'; DROP TABLE orders;--", "{{7*7}}", "${jndi:ldap://x}", "%s%n", "\\N", "\\.", "=1+1"])
+@pytest.mark.parametrize(
+    "text", ["'; DROP TABLE orders;--", "{{7*7}}", "${jndi:ldap://x}", "%s%n", "\\N", "\\.", "=1+1"]
+)
 def test_what_looks_like_code_is_only_text(path: Path, text: str):
     table = read(path, HEADER + f"A-1,{text},a@example.jp,500\n".encode())
 

@@ -17,6 +17,7 @@ create table bulk_orders.batches (
     state             text not null default 'received'
         check (state in ('received', 'refused', 'validated', 'ordered', 'paused', 'done', 'partial')),
     reason            text,
+    reason_facts      jsonb not null default '{}',
     resume_at         timestamptz,
     lease_epoch       bigint not null default 0,
     run_id            text,

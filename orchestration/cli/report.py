@@ -1,0 +1,31 @@
+"""``bulk-orders report BATCH -o DIR``: the result files of a batch as it stands now."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from pathlib import Path
+
+import click
+
+from orchestration.settings import Settings
+
+
+@click.command(name="report")
+@click.argument("batch")
+@click.option("-o", "--output", required=True, type=click.Path(file_okay=False, path_type=Path), metavar="DIR",
+              help="Folder to write the files to; made if it is missing.")  # fmt: skip
+def command(batch: str, output: Path) -> int:
+    """Write succeeded.csv, failed.csv, not_processed.csv and errors.csv of a batch."""
+    from assets.batch_report.work import write_report
+    from orchestration import summary
+    from orchestration.bindings import admitted_vault
+    from orchestration.cli.connected import connected_database
+
+    settings = Settings.from_environment()
+    with ExitStack() as held:
+        database = connected_database(settings, held)
+        vault = admitted_vault(settings, database)
+        written = write_report(database, vault, batch, output)
+    for name, rows in written.rows_per_file.items():
+        click.echo(f"{output / name}.csv   {rows:,}")
+    return summary.exit_code(written.books)

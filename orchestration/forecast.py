@@ -1,0 +1,68 @@
+"""A dry run: the file is read and checked as a real import would, nothing is written, and the batch is forecast."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from assets.validated_csv.reading import ReadingLimits, read_orders_file
+from assets.validated_csv.validation import validate
+from domain.identity import client_slug
+from domain.profiles import ServiceProfile
+from resources.database import batches, orders
+from resources.database.database import Database
+
+
+@dataclass(frozen=True, slots=True)
+class Forecast:
+    """What an import of the file would do. ``least_seconds`` is the floor that the limits of the services set."""
+
+    file_rows: int
+    accepted_rows: int
+    rejected_rows: int
+    amount_jpy: int
+    faults: dict[str, int]
+    payment_calls: int
+    mail_calls: int
+    least_seconds: float
+    duplicate_of: str | None
+
+    @property
+    def exit_code(self) -> int:
+        """0 all rows would be taken; 1 some would be rejected."""
+        return 1 if self.rejected_rows else 0
+
+    def as_json(self) -> dict[str, Any]:
+        """For programs."""
+        return {"dry_run": True} | {name: getattr(self, name) for name in self.__slots__}
+
+
+def forecast(path: Path, client: str, limits: ReadingLimits, database: Database, *, payments: ServiceProfile,
+             notifications: ServiceProfile) -> Forecast:  # fmt: skip
+    """Check the file and say what would follow.
+
+    Raises:
+        FileRefused: the whole file would be refused.
+    """
+    table = read_orders_file(path.resolve(), limits)
+    with database.begin() as tx:
+        earlier = batches.find_by_digest(tx, table.sha256)
+        checked = validate(table, lambda numbers: orders.taken_numbers(tx, client_slug(client), numbers))
+    accepted = len(checked.accepted)
+    return Forecast(
+        file_rows=checked.rows,
+        accepted_rows=accepted,
+        rejected_rows=len(checked.rejected_rows),
+        amount_jpy=checked.amount_jpy,
+        faults=dict(Counter(issue.code for issue in checked.issues)),
+        payment_calls=accepted,
+        mail_calls=accepted,
+        least_seconds=max(_floor(accepted, payments), _floor(accepted, notifications)),
+        duplicate_of=earlier.batch_id if earlier is not None else None,
+    )
+
+
+def _floor(calls: int, profile: ServiceProfile) -> float:
+    return 0.0 if profile.rate_per_second is None else round(calls / profile.rate_per_second, 1)

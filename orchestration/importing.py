@@ -1,0 +1,155 @@
+"""One file from the command line to the end of its batch: admit, run or let the running system do it, watch.
+
+Where `up` runs, its sensor takes the batch like any other; otherwise the job runs in a child process of ours. Either way
+the batch is in the database, and whoever comes next goes on where it stopped.
+"""
+
+from __future__ import annotations
+
+import getpass
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from assets.batch_report.work import REPORT_FOLDER
+from domain.errors import BatchPaused
+from domain.states import FINISHED_BATCH, BatchState
+from orchestration.admission import admit
+from orchestration.bindings import admitted_vault, make_services, open_batch_files, open_database, reading_limits
+from orchestration.forecast import Forecast, forecast
+from orchestration.local_services import LocalServices
+from orchestration.settings import Settings
+from orchestration.stack import running_stack
+from orchestration.version import code_version
+from orchestration.watching import Watcher
+from resources.database import books
+from resources.database.books import Books
+from resources.database.connection import Actor
+from resources.local import children
+
+_POLL_SECONDS = 0.5
+_TAKEN_UP_SECONDS = 30.0
+_STOP_SECONDS = 60.0
+RESTING = FINISHED_BATCH | {BatchState.PAUSED}
+
+
+@dataclass(frozen=True, slots=True)
+class Imported:
+    """A batch after the command's work on it."""
+
+    books: Books
+    duplicate: bool  # it was finished before this command
+    report_dir: Path
+
+
+class Importer:
+    """Imports files with the services that run; used within one command."""
+
+    def __init__(self, settings: Settings, services: LocalServices) -> None:
+        self._settings = replace(
+            settings,
+            database_url=services.database_url,
+            payment_service_url=services.payment_service_url,
+            notification_service_url=services.notification_service_url,
+        )
+        self._home = services.home
+        self._environment = children.python_environment(services.environment() | self._settings.as_environment())
+        self._actor = Actor(f"cli:{getpass.getuser()}", "", code_version())
+        self._database = open_database(self._settings, self._actor)
+        self._files = open_batch_files(self._settings)
+        # A missing or wrong key is said before a file is touched.
+        admitted_vault(self._settings, self._database)
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._database.dispose()
+
+    def import_file(self, path: Path, client: str, group: str | None, watcher: Watcher) -> Imported:
+        """Take one file to the end of its batch, or as far as it goes now.
+
+        Raises:
+            FileRefused: it cannot be read at all.
+            BatchPaused: Ctrl-C; what was done is written down.
+        """
+        admission = admit(self._database, self._files, path.resolve(), client, group=group, keep_original=True)
+        batch = admission.batch
+        finished_before = batch.state in FINISHED_BATCH
+        if not finished_before:
+            try:
+                self._work(batch.batch_id, watcher)
+            except KeyboardInterrupt:
+                raise BatchPaused("BATCH-INTERRUPTED", batch=batch.batch_id) from None
+        report_dir = self._files.batch_dir(batch.batch_id) / REPORT_FOLDER
+        return Imported(self._read(batch.batch_id), finished_before, report_dir)
+
+    def forecast(self, path: Path, client: str) -> Forecast:
+        """Check a file and say what an import of it would do.
+
+        Raises:
+            FileRefused: the whole file would be refused.
+        """
+        services = make_services(self._settings)
+        return forecast(
+            path,
+            client,
+            reading_limits(self._settings),
+            self._database,
+            payments=services.payments.profile,
+            notifications=services.notifications.profile,
+        )
+
+    def _work(self, batch_id: str, watcher: Watcher) -> None:
+        if running_stack(self._home) is not None and self._taken_up(batch_id, watcher):
+            self._watch(batch_id, watcher, lambda: False)
+        else:
+            self._run(batch_id, watcher)
+
+    def _taken_up(self, batch_id: str, watcher: Watcher) -> bool:
+        """Whether the running system began with the batch; False when nobody did in good time."""
+        deadline = time.monotonic() + _TAKEN_UP_SECONDS
+        while time.monotonic() < deadline:
+            now = self._read(batch_id)
+            watcher.show(now)
+            if now.batch.run_id is not None:
+                return True
+            time.sleep(_POLL_SECONDS)
+        return False
+
+    def _run(self, batch_id: str, watcher: Watcher) -> None:
+        log = self._home / "logs" / f"{batch_id}.log"
+        command = [sys.executable, "-m", "orchestration.run_batch", batch_id, self._actor.name]
+        worker = children.spawn(command, log=log, environment=self._environment, ends_with_us=signal.SIGTERM)
+        try:
+            self._watch(batch_id, watcher, lambda: worker.poll() is not None)
+        finally:
+            _end(worker)
+        watcher.show(self._read(batch_id))
+
+    def _watch(self, batch_id: str, watcher: Watcher, is_over: Callable[[], bool]) -> None:
+        """Show progress until the batch stops moving by itself, or the worker has ended."""
+        while not is_over():
+            now = self._read(batch_id)
+            watcher.show(now)
+            if now.batch.state in RESTING:
+                return
+            time.sleep(_POLL_SECONDS)
+
+    def _read(self, batch_id: str) -> Books:
+        with self._database.begin() as tx:
+            return books.read(tx, batch_id)
+
+
+def _end(worker: subprocess.Popen[bytes]) -> None:
+    """Let a worker finish what it is writing down; one that was interrupted gets the same signal."""
+    interrupted = sys.exc_info()[0] is not None
+    if interrupted and worker.poll() is None:
+        worker.terminate()
+    try:
+        worker.wait(_STOP_SECONDS)
+    except subprocess.TimeoutExpired:
+        worker.kill()
+        worker.wait()

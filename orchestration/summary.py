@@ -1,0 +1,139 @@
+"""What is said about a batch: one JSON object for programs, a few lines for people, an exit code for both."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from domain import catalogue
+from domain.errors import BulkOrdersError
+from domain.states import BatchState, EffectState
+from resources.database.books import Books, EffectBook
+
+_EXIT_CODES = {BatchState.DONE: 0, BatchState.PARTIAL: 1, BatchState.REFUSED: 2}
+INTERRUPTED = 3
+
+
+def exit_code(books: Books) -> int:
+    """0 everything done; 1 done with rejected or failed rows; 2 refused; 3 not finished: run again to go on."""
+    return _EXIT_CODES.get(books.batch.state, INTERRUPTED)
+
+
+def as_json(books: Books, report_dir: str | None, duplicate: bool) -> dict[str, Any]:
+    """The object of ``--json``. Amounts are yen, counts are rows."""
+    batch = books.batch
+    return {
+        "batch_id": batch.batch_id,
+        "status": batch.state.value,
+        "reason": batch.reason,
+        "file": {
+            "name": batch.source_name,
+            "sha256": batch.file_sha256.hex(),
+            "rows": batch.file_rows,
+            "amount_jpy": batch.file_jpy,
+        },
+        "rows": {"accepted": books.rows_accepted, "rejected": books.rows_rejected},
+        "orders": {"created": books.orders},
+        "payments": _effects(books.payments) | {"amount_jpy": books.payments.amount_jpy(EffectState.DONE)},
+        "notifications": _effects(books.notifications),
+        "report_dir": report_dir,
+        "duplicate_of": batch.batch_id if duplicate else None,
+        "run_id": batch.run_id,
+    }
+
+
+def as_text(summary: Mapping[str, Any], books: Books, language: str) -> str:
+    """The summary for people."""
+    words = _WORDS[language]
+    payments, mails, rows = summary["payments"], summary["notifications"], summary["rows"]
+    lines = [
+        f"{words['batch']}: {summary['batch_id']}   {words[summary['status']]}",
+        f"{words['file']}: {summary['file']['name']}   {_number(summary['file']['rows'])} {words['rows']}"
+        f" / {_number(summary['file']['amount_jpy'])} {words['yen']}",
+        f"{words['accepted']}: {rows['accepted']:,}   {words['rejected']}: {rows['rejected']:,}"
+        f"   {words['orders']}: {summary['orders']['created']:,}",
+        f"{words['payments']}: {_states(payments, words)}   {payments['amount_jpy']:,} {words['yen']}",
+        f"{words['notifications']}: {_states(mails, words)}",
+    ]
+    if summary["duplicate_of"]:
+        lines.append(words["duplicate"])
+    if books.batch.reason:
+        lines.append(catalogue.describe(BulkOrdersError(books.batch.reason, **books.batch.reason_facts), language))
+    if summary["report_dir"]:
+        lines.append(f"{words['report']}: {summary['report_dir']}")
+    return "\n".join(lines)
+
+
+def as_line(books: Books, language: str) -> str:
+    """One batch in one line, for a list."""
+    words, batch = _WORDS[language], books.batch
+    done = books.payments.count(EffectState.DONE)
+    figures = f"{done:,}/{books.orders:,} {words['payments']}  {books.paid_jpy:,} {words['yen']}"
+    return f"{batch.created_at:%Y-%m-%d %H:%M}Z  {batch.batch_id}  {words[batch.state.value]}  {figures}"
+
+
+def _effects(book: EffectBook) -> dict[str, int]:
+    return {
+        "done": book.count(EffectState.DONE),
+        "rejected": book.count(EffectState.REJECTED),
+        "review": book.count(EffectState.REVIEW),
+        "waiting": book.waiting,
+    }
+
+
+def _states(counts: Mapping[str, int], words: Mapping[str, str]) -> str:
+    shown = [f"{words[name]} {counts[name]:,}" for name in ("done", "rejected", "review", "waiting")]
+    return " / ".join(shown)
+
+
+def _number(value: int | None) -> str:
+    return "-" if value is None else f"{value:,}"
+
+
+_WORDS = {
+    "ja": {
+        "batch": "バッチ",
+        "file": "ファイル",
+        "rows": "行",
+        "yen": "円",
+        "accepted": "受付",
+        "orders": "注文",
+        "payments": "支払い",
+        "notifications": "メール",
+        "report": "結果ファイル",
+        "duplicate": "このファイルは取込済みです。新しい処理は行っていません。",
+        "received": "受領",
+        "validated": "検証済み",
+        "ordered": "処理中",
+        "paused": "一時停止中",
+        "partial": "完了(一部エラーあり)",
+        "refused": "取込不可",
+        "done": "完了",
+        "rejected": "エラー",
+        "review": "要確認",
+        "waiting": "未処理",
+    },
+    "en": {
+        "batch": "Batch",
+        "file": "File",
+        "rows": "rows",
+        "yen": "yen",
+        "accepted": "Accepted",
+        "orders": "Orders",
+        "payments": "Payments",
+        "notifications": "Mails",
+        "report": "Result files",
+        "duplicate": "This file was imported before. Nothing new was done.",
+        "received": "received",
+        "validated": "validated",
+        "ordered": "in progress",
+        "paused": "paused",
+        "partial": "finished, with rejected or failed rows",
+        "refused": "refused",
+        "done": "done",
+        "rejected": "failed",
+        "review": "to review",
+        "waiting": "waiting",
+    },
+}
+"""Japanese says 完了 of a batch and of a payment alike; a third language is a third table."""

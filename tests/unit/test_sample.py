@@ -1,0 +1,76 @@
+"""Synthetic orders: the same for the same seed, and exactly as good and as bad as they say."""
+
+import json
+from collections import defaultdict
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from assets.validated_csv.reading import ReadingLimits, read_orders_file
+from assets.validated_csv.validation import validate
+from domain.catalogue import CODES
+from orchestration import sample as samples
+from orchestration.cli.sample import command
+
+
+def run(*arguments: str) -> str:
+    result = CliRunner().invoke(command, arguments, standalone_mode=False)
+    assert result.exception is None, result.exception
+    return result.output
+
+
+def test_the_manifest_and_the_validation_agree_row_by_row(tmp_path: Path):
+    """Two books that share no code."""
+    path, manifest_path = tmp_path / "orders.csv", tmp_path / "manifest.json"
+    run("--rows", "300", "--bad", "0.3", "-o", str(path), "--manifest", str(manifest_path))
+    manifest = json.loads(manifest_path.read_text())
+    result = validate(read_orders_file(path, ReadingLimits()))
+    found = defaultdict(list)
+    for issue in result.issues:
+        found[str(issue.import_row_number)].append(issue.code)
+
+    assert found == manifest["faults"]
+    assert len(found) == 90
+    assert (result.rows, len(result.accepted), result.amount_jpy) == (300, 210, manifest["amount_jpy"])
+
+
+def test_every_code_of_a_row_occurs_but_the_one_that_needs_two_files():
+    made = samples.make_sample(100, bad=1.0).fault_counts()
+
+    assert set(made) == {code for code in CODES if code.startswith("ORD-")} - {"ORD-NUMBER-EARLIER"}
+
+
+def test_the_same_seed_gives_the_same_bytes_and_another_seed_others(tmp_path: Path):
+    contents = []
+    for name, seed in (("a", "7"), ("b", "7"), ("c", "8")):
+        run("--rows", "50", "--bad", "0.2", "--seed", seed, "-o", str(tmp_path / name))
+        contents.append((tmp_path / name).read_bytes())
+
+    assert contents[0] == contents[1] != contents[2]
+
+
+def test_a_japanese_office_file_can_be_made(tmp_path: Path):
+    path = tmp_path / "orders.csv"
+    run("--rows", "50", "--bad", "0.9", "--encoding", "cp932", "-o", str(path))
+
+    assert "見本県" in path.read_text(encoding="cp932")
+
+
+def test_nobody_in_it_can_be_reached():
+    rows = samples.make_sample(200).rows
+
+    assert all(row[2].endswith(("@example.jp", "@example.com")) for row in rows)
+    assert all(row[10].startswith("070-0000-") for row in rows)
+
+
+def test_the_command_says_what_it_made(tmp_path: Path):
+    output = run("--rows", "10", "--bad", "0.1", "-o", str(tmp_path / "orders.csv"))
+
+    assert "10 rows, 9 good" in output
+    assert "ORD-AMOUNT-RANGE: 1" in output
+
+
+@pytest.mark.parametrize("rows", [1, 3])
+def test_small_files_can_be_all_bad(rows: int):
+    assert samples.make_sample(rows, bad=1.0).good_rows == 0
