@@ -1,16 +1,18 @@
-"""Pandera schemas of the stages. The name of every check is the code of the issue that it finds: one source for both.
+"""Pandera schemas of the stages, built of rules whose names are issue codes: one source for checks and issues.
 
     ORDER_TEXT        every row that has the right number of cells, trimmed text, "" where a cell is empty
     TYPED_ORDERS      the same rows, typed; null where a cell was empty or unreadable, which ORDER_TEXT has already said
     VALIDATED_ORDERS  the accepted rows: what the next stage may rely on
 
-Columns are typed before, never coerced here: coercion of bad cells costs fifty times the validation. `broken` runs the
-checks themselves and gives masks; it never builds Pandera's failure cases, which hold customers' values.
+Columns are typed before, never coerced here: coercion of bad cells costs fifty times the validation. `Stage.broken`
+runs the rules as masks and never builds Pandera's failure cases, which hold customers' values; a test holds both to the
+same findings.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -19,10 +21,12 @@ import pandas as pd
 import pandera.pandas as pa
 from pandera.errors import SchemaErrors
 
-from domain.columns import COLUMNS, Column
+from domain.columns import BY_NAME, COLUMNS, Column
 from domain.money import MAX_JPY, MIN_JPY, PLAIN_NUMBER
 
 Mask = npt.NDArray[np.bool_]
+Fault = tuple[str, str, Mask]
+"""Column, issue code, and which rows have it."""
 
 MAX_QUANTITY = 1_000_000
 FIRST_DAY, LAST_DAY = "2000-01-01", "2099-12-31"
@@ -37,10 +41,50 @@ EMAIL = (
 ISO_DATE = r"[0-9]{4}-[0-9]{2}-[0-9]{2}"
 
 
-def _check(code: str, test: Callable[[Any], Any], column: str | None = None) -> pa.Check:
-    """A check named by its issue code; ``column`` says where a check over several columns belongs."""
-    # With ignore_na Pandera drops null cells first and the mask no longer fits the rows; every test here judges nulls.
-    return pa.Check(test, name=code, error=code, title=column, ignore_na=False)
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """What must hold, for a column or for several columns of a frame; ``code`` is the issue of a row that breaks it."""
+
+    code: str
+    test: Callable[[Any], Any]
+
+    @property
+    def check(self) -> pa.Check:
+        """The rule for Pandera. With ignore_na it would drop null cells first; our tests judge nulls themselves."""
+        return pa.Check(self.test, name=self.code, error=self.code, ignore_na=False)
+
+    def broken_in(self, column: str, checked: Any) -> Iterator[Fault]:
+        """Nothing when all hold, else which rows break the rule."""
+        passed = np.asarray(self.test(checked), dtype=bool)
+        if not passed.all():
+            yield column, self.code, ~passed
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """A frame at one stage: per column its type and rules; rules over several columns, under the one they concern."""
+
+    columns: Mapping[str, tuple[str, Sequence[Rule]]]
+    across: Mapping[str, Rule] = field(default_factory=dict)
+    nullable: Collection[str] = frozenset()
+
+    @property
+    def schema(self) -> pa.DataFrameSchema:
+        """The same as a Pandera schema."""
+        columns = {
+            name: pa.Column(kind, [rule.check for rule in rules], nullable=name in self.nullable)
+            for name, (kind, rules) in self.columns.items()
+        }
+        across = [rule.check for rule in self.across.values()]
+        return pa.DataFrameSchema(columns, checks=across, strict=True, ordered=True)
+
+    def broken(self, frame: pd.DataFrame) -> Iterator[Fault]:
+        """For every rule that some row breaks: the column, the issue code, and which rows break it."""
+        for name, (_, rules) in self.columns.items():
+            for rule in rules:
+                yield from rule.broken_in(name, frame[name])
+        for name, rule in self.across.items():
+            yield from rule.broken_in(name, frame)
 
 
 def _matches(pattern: str) -> Callable[[Any], Any]:
@@ -60,57 +104,55 @@ def _within(low: object, high: object) -> Callable[[Any], Any]:
 _MISSING = {"order_number": "ORD-NUMBER-MISSING", "customer_name": "ORD-NAME-MISSING", "email": "ORD-EMAIL-MISSING"}
 
 _FORMAT = {
-    "email": _check("ORD-EMAIL-FORMAT", _matches(EMAIL)),
-    "quantity": _check("ORD-QUANTITY-FORMAT", _matches(PLAIN_NUMBER)),
-    "unit_price": _check("ORD-PRICE-FORMAT", _matches(PLAIN_NUMBER)),
-    "amount": _check("ORD-AMOUNT-FORMAT", _matches(PLAIN_NUMBER)),
-    "currency": _check("ORD-CURRENCY-UNKNOWN", lambda cells: cells.isin(["", "JPY", "jpy"])),
-    "ordered_on": _check("ORD-DATE-FORMAT", _matches(ISO_DATE)),
+    "email": Rule("ORD-EMAIL-FORMAT", _matches(EMAIL)),
+    "quantity": Rule("ORD-QUANTITY-FORMAT", _matches(PLAIN_NUMBER)),
+    "unit_price": Rule("ORD-PRICE-FORMAT", _matches(PLAIN_NUMBER)),
+    "amount": Rule("ORD-AMOUNT-FORMAT", _matches(PLAIN_NUMBER)),
+    "currency": Rule("ORD-CURRENCY-UNKNOWN", lambda cells: cells.isin(["", "JPY", "jpy"])),
+    "ordered_on": Rule("ORD-DATE-FORMAT", _matches(ISO_DATE)),
 }
 """Columns with a form of their own: a line break in them breaks the form too."""
 
 
-def _present(column: Column) -> pa.Check:
-    return _check(_MISSING[column.name], lambda cells: cells != "")
+def _present(column: Column) -> Rule:
+    return Rule(_MISSING[column.name], lambda cells: cells != "")
 
 
-def _short_enough(column: Column) -> pa.Check:
-    return _check("ORD-CELL-TOO-LONG", lambda cells: cells.str.len() <= column.max_length)
+def _short_enough(column: Column) -> Rule:
+    return Rule("ORD-CELL-TOO-LONG", lambda cells: cells.str.len() <= column.max_length)
 
 
-def _text_checks(column: Column) -> list[pa.Check]:
-    checks = [_short_enough(column)]
+def _text_rules(column: Column) -> list[Rule]:
+    rules = [_short_enough(column)]
     if column.name in _MISSING:
-        checks.append(_present(column))
+        rules.append(_present(column))
     if column.name in _FORMAT:
-        checks.append(_FORMAT[column.name])
+        rules.append(_FORMAT[column.name])
     elif column.single_line:
-        checks.append(_check("ORD-CELL-LINE-BREAK", lambda cells: ~cells.str.contains(r"[\r\n\t]")))
-    return checks
+        rules.append(Rule("ORD-CELL-LINE-BREAK", lambda cells: ~cells.str.contains(r"[\r\n\t]")))
+    return rules
 
 
-REAL_DAY = _check("ORD-DATE-CALENDAR", lambda cells: days(cells).notna() | ~cells.str.fullmatch(ISO_DATE))
-NOT_TWICE = _check("ORD-NUMBER-DUPLICATE", lambda cells: (cells == "") | ~cells.duplicated())
+REAL_DAY = Rule("ORD-DATE-CALENDAR", lambda cells: days(cells).notna() | ~cells.str.fullmatch(ISO_DATE))
+NOT_TWICE = Rule("ORD-NUMBER-DUPLICATE", lambda cells: (cells == "") | ~cells.duplicated())
 """The first occurrence in the file stands, whatever else is wrong with it; each later one is refused."""
 
-AMOUNT_PRESENT = _check(
+AMOUNT_PRESENT = Rule(
     "ORD-AMOUNT-MISSING",
     lambda rows: (rows["amount"] != "") | ((rows["quantity"] != "") & (rows["unit_price"] != "")),
-    column="amount",
 )
 
 _ALSO = {"order_number": [NOT_TWICE], "ordered_on": [REAL_DAY]}
 
-ORDER_TEXT = pa.DataFrameSchema(
-    {column.name: pa.Column("str", [*_text_checks(column), *_ALSO.get(column.name, [])]) for column in COLUMNS},
-    checks=[AMOUNT_PRESENT],
-    strict=True,
+ORDER_TEXT = Stage(
+    {column.name: ("str", [*_text_rules(column), *_ALSO.get(column.name, [])]) for column in COLUMNS},
+    across={"amount": AMOUNT_PRESENT},
 )
 
-QUANTITY_RANGE = _check("ORD-QUANTITY-RANGE", _within(1, MAX_QUANTITY))
-PRICE_RANGE = _check("ORD-PRICE-RANGE", _within(0, MAX_JPY))
-AMOUNT_RANGE = _check("ORD-AMOUNT-RANGE", _within(MIN_JPY, MAX_JPY))
-DATE_RANGE = _check("ORD-DATE-RANGE", _within(pd.Timestamp(FIRST_DAY), pd.Timestamp(LAST_DAY)))
+QUANTITY_RANGE = Rule("ORD-QUANTITY-RANGE", _within(1, MAX_QUANTITY))
+PRICE_RANGE = Rule("ORD-PRICE-RANGE", _within(0, MAX_JPY))
+AMOUNT_RANGE = Rule("ORD-AMOUNT-RANGE", _within(MIN_JPY, MAX_JPY))
+DATE_RANGE = Rule("ORD-DATE-RANGE", _within(pd.Timestamp(FIRST_DAY), pd.Timestamp(LAST_DAY)))
 
 
 def _amounts_agree(rows: pd.DataFrame) -> Any:
@@ -118,73 +160,54 @@ def _amounts_agree(rows: pd.DataFrame) -> Any:
     return (product == rows["amount"]).fillna(True)  # null: one of the three is absent or unreadable
 
 
-AMOUNTS_AGREE = _check("ORD-AMOUNT-MISMATCH", _amounts_agree, column="amount")
+AMOUNTS_AGREE = Rule("ORD-AMOUNT-MISMATCH", _amounts_agree)
 
-TYPED_ORDERS = pa.DataFrameSchema(
+TYPED_ORDERS = Stage(
     {
-        "quantity": pa.Column("Int64", QUANTITY_RANGE, nullable=True),
-        "unit_price": pa.Column("Int64", PRICE_RANGE, nullable=True),
-        "amount": pa.Column("Int64", AMOUNT_RANGE, nullable=True),
-        "ordered_on": pa.Column("datetime64[s]", DATE_RANGE, nullable=True),
+        "quantity": ("Int64", [QUANTITY_RANGE]),
+        "unit_price": ("Int64", [PRICE_RANGE]),
+        "amount": ("Int64", [AMOUNT_RANGE]),
+        "ordered_on": ("datetime64[s]", [DATE_RANGE]),
     },
-    checks=[AMOUNTS_AGREE],
+    across={"amount": AMOUNTS_AGREE},
+    nullable={"quantity", "unit_price", "amount", "ordered_on"},
+)
+
+_POSITIVE = Rule("ROW-POSITION", lambda numbers: (numbers > 0) & ~numbers.duplicated())
+
+VALIDATED_ORDERS = Stage(
+    {
+        "import_row_number": ("int64", [_POSITIVE]),
+        "line_number": ("int64", [_POSITIVE]),
+        "order_number": ("str", [*_text_rules(BY_NAME["order_number"]), NOT_TWICE]),
+        "customer_name": ("str", _text_rules(BY_NAME["customer_name"])),
+        "email": ("str", _text_rules(BY_NAME["email"])),
+        "item_code": ("str", _text_rules(BY_NAME["item_code"])),
+        "item_name": ("str", _text_rules(BY_NAME["item_name"])),
+        "quantity": ("Int64", [QUANTITY_RANGE]),
+        "unit_price_jpy": ("Int64", [PRICE_RANGE]),
+        "amount_jpy": ("int64", [AMOUNT_RANGE]),
+        "currency": ("str", [Rule("ORD-CURRENCY-UNKNOWN", lambda cells: cells == "JPY")]),
+        "ordered_on": ("datetime64[s]", [DATE_RANGE]),
+        "phone": ("str", _text_rules(BY_NAME["phone"])),
+        "postal_code": ("str", _text_rules(BY_NAME["postal_code"])),
+        "address": ("str", _text_rules(BY_NAME["address"])),
+        "note": ("str", _text_rules(BY_NAME["note"])),
+    },
+    nullable={"quantity", "unit_price_jpy", "ordered_on"},
 )
 
 
-def _kept(name: str, *checks: pa.Check) -> pa.Column:
-    return pa.Column("str", [*checks, _short_enough(next(column for column in COLUMNS if column.name == name))])
-
-
-VALIDATED_ORDERS = pa.DataFrameSchema(
-    {
-        "import_row_number": pa.Column("int64", pa.Check.ge(1), unique=True),
-        "line_number": pa.Column("int64", pa.Check.ge(2)),
-        "order_number": _kept("order_number", _present(COLUMNS[0]), NOT_TWICE),
-        "customer_name": _kept("customer_name", _present(COLUMNS[1])),
-        "email": _kept("email", _present(COLUMNS[2]), _FORMAT["email"]),
-        "item_code": _kept("item_code"),
-        "item_name": _kept("item_name"),
-        "quantity": pa.Column("Int64", QUANTITY_RANGE, nullable=True),
-        "unit_price_jpy": pa.Column("Int64", PRICE_RANGE, nullable=True),
-        "amount_jpy": pa.Column("int64", AMOUNT_RANGE),
-        "currency": pa.Column("str", pa.Check.isin(["JPY"])),
-        "ordered_on": pa.Column("datetime64[s]", DATE_RANGE, nullable=True),
-        "phone": _kept("phone"),
-        "postal_code": _kept("postal_code"),
-        "address": _kept("address"),
-        "note": _kept("note"),
-    },
-    strict=True,
-    ordered=True,
-)
-
-
-def not_taken(numbers: Collection[str]) -> pa.Check:
-    """The check against earlier batches of the same client."""
+def not_taken(numbers: Collection[str]) -> Rule:
+    """The rule against earlier batches of the same client."""
     taken = list(numbers)
-    return _check("ORD-NUMBER-EARLIER", lambda cells: ~cells.isin(taken))
-
-
-def broken(schema: pa.DataFrameSchema, frame: pd.DataFrame) -> Iterator[tuple[str, str, Mask]]:
-    """For every check that some row breaks: the column, the issue code, and which rows break it."""
-    for name, column in schema.columns.items():
-        for check in column.checks:
-            yield from broken_by(check, str(name), frame[name])
-    for check in schema.checks:
-        yield from broken_by(check, check.title or "", frame)
-
-
-def broken_by(check: Any, column: str, checked: Any) -> Iterator[tuple[str, str, Mask]]:
-    """The same for one check of one column, or of several columns of a frame."""
-    passed = np.asarray(check(checked).check_output, dtype=bool)
-    if not passed.all():
-        yield column, str(check.name), ~passed
+    return Rule("ORD-NUMBER-EARLIER", lambda cells: ~cells.isin(taken))
 
 
 def validated_order_problems(orders: pd.DataFrame) -> list[str]:
     """What is wrong with accepted rows, as ``column: check``; empty when all is well. Holds no values."""
     try:
-        VALIDATED_ORDERS.validate(orders, lazy=True)
+        VALIDATED_ORDERS.schema.validate(orders, lazy=True)
     except SchemaErrors as errors:
         found = {f"{_column_of(problem)}: {_name_of(problem)}" for problem in errors.schema_errors}
         return sorted(found)

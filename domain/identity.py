@@ -19,7 +19,7 @@ from domain.states import EffectKind
 DEFAULT_CLIENT = "default"
 """The client of a file that lies in the import folder itself."""
 
-_NOT_A_WORD = re.compile(r"[^\w]+")
+_NOT_A_WORD = re.compile(r"[\W_]+")
 _SLUG_LENGTH = 32
 _DIGEST_LENGTH = 12
 
@@ -27,7 +27,7 @@ _DIGEST_LENGTH = 12
 def client_slug(name: str) -> str:
     """The client's name as it may stand in keys, folders and URLs: letters of any script, digits and hyphens."""
     folded = unicodedata.normalize("NFKC", name).casefold()
-    return _NOT_A_WORD.sub("-", folded).replace("_", "-").strip("-")[:_SLUG_LENGTH].strip("-") or DEFAULT_CLIENT
+    return _NOT_A_WORD.sub("-", folded).strip("-")[:_SLUG_LENGTH].strip("-") or DEFAULT_CLIENT
 
 
 def batch_id(day: date, client: str, file_sha256: bytes) -> str:

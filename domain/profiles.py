@@ -6,6 +6,7 @@ no batch endpoints, ten mails per second (R-12, R-21, R-23).
 
 from __future__ import annotations
 
+import math
 import tomllib
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -32,9 +33,9 @@ class ServiceProfile:
     unavailable_means_not_done: bool = False  # a 503 of this service is a promise that nothing was done
 
     def __post_init__(self) -> None:
-        if self.rate_per_second is not None and self.rate_per_second <= 0:
+        if self.rate_per_second is not None and not 0 < self.rate_per_second < math.inf:
             raise SettingRefused("SYS-SETTING-INVALID", variable="rate_per_second", expected="a positive number")
-        if self.settle_seconds < 0:
+        if not 0 <= self.settle_seconds < math.inf:
             raise SettingRefused("SYS-SETTING-INVALID", variable="settle_seconds", expected="zero or more seconds")
 
 

@@ -18,8 +18,11 @@ from typing import Any
 
 from domain.columns import NAMES
 from domain.errors import TerminalError
+from domain.money import parse_yen
 
 Order = dict[str, str]
+
+_NUMBERS = frozenset({"quantity", "unit_price", "amount"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +89,11 @@ def write_xlsx(sample: Sample, path: Path) -> None:
         sheet = workbook.add_worksheet("orders")
         for at, row in enumerate([list(NAMES), *sample.rows]):
             for column, cell in enumerate(row):
-                (sheet.write_number if cell.isascii() and cell.isdigit() else sheet.write_string)(at, column, cell)
+                number = parse_yen(cell) if NAMES[column] in _NUMBERS else None
+                if number is None:
+                    sheet.write_string(at, column, cell)
+                else:
+                    sheet.write_number(at, column, number)
 
 
 def write_manifest(sample: Sample, path: Path) -> None:

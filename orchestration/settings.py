@@ -7,6 +7,7 @@ the code location) and handed down; no other module reads the environment.
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
@@ -117,18 +118,25 @@ class Settings:
             raise SettingRefused("SYS-SETTING-INVALID", variable="BULK_ORDERS_LANGUAGE", expected="ja or en")
         for item in fields(self):
             value = getattr(self, item.name)
-            if isinstance(value, int | float) and value < (0 if item.name in _MAY_BE_ZERO else 1e-9):
-                raise SettingRefused(
-                    "SYS-SETTING-INVALID", variable=item.metadata["variable"], expected="a positive number"
-                )
+            if isinstance(value, int | float) and not _is_in_range(item.name, value):
+                expected = f"a port, at most {_LAST_PORT}" if item.name in _PORTS else "a positive number"
+                raise SettingRefused("SYS-SETTING-INVALID", variable=item.metadata["variable"], expected=expected)
 
     def __repr__(self) -> str:
         shown = (f"{f.name}={getattr(self, f.name)!r}" for f in fields(self) if f.name not in _SECRET)
         return f"Settings({', '.join(shown)})"
 
 
-_SECRET = frozenset({"database_url", "encryption_key"})
+# Addresses too: they may hold a password.
+_SECRET = frozenset({"database_url", "encryption_key", "payment_service_url", "notification_service_url"})
 _MAY_BE_ZERO = frozenset({"postgres_port", "file_settle_seconds"})
+_PORTS = frozenset({"postgres_port", "ui_port"})
+_LAST_PORT = 65_535
+
+
+def _is_in_range(name: str, value: float) -> bool:
+    lowest = 0 if name in _MAY_BE_ZERO else 1e-9
+    return lowest <= value <= (_LAST_PORT if name in _PORTS else sys.float_info.max)  # neither nan nor infinity
 
 
 def _absolute_profile(profile: str) -> str:

@@ -13,6 +13,7 @@ import binascii
 import hashlib
 import json
 import os
+import secrets
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -25,6 +26,7 @@ _VERSION = b"\x01"
 _KEY_BYTES = 32
 _ID_BYTES = 4
 _NONCE_BYTES = 12
+_encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 _HEAD_BYTES = len(_VERSION) + _ID_BYTES + _NONCE_BYTES
 
 
@@ -45,7 +47,7 @@ class Vault:
 
     def seal_cells(self, batch_id: str, import_row_number: int, cells: Sequence[str]) -> bytes:
         """Encrypt the cells of one row."""
-        plain = json.dumps(cells, ensure_ascii=False, separators=(",", ":")).encode()
+        plain = _encode(cells).encode()
         return self._seal(plain, _row_address(batch_id, import_row_number))
 
     def open_cells(self, batch_id: str, import_row_number: int, sealed: bytes) -> list[str]:
@@ -77,7 +79,7 @@ class Vault:
             raise KeyRefused("SYS-KEY-WRONG", key_id=self.key_id)
         try:
             return self._cipher.decrypt(sealed[1 + _ID_BYTES : _HEAD_BYTES], sealed[_HEAD_BYTES:], address)
-        except InvalidTag:
+        except (InvalidTag, ValueError):  # ValueError: cut off within its head
             raise KeyRefused("SYS-KEY-WRONG", key_id=self.key_id) from None
 
 
@@ -109,7 +111,7 @@ def open_vault(encoded_key: str | None, key_file: Path) -> Vault:
 def make_key_file(key_file: Path) -> None:
     """Make a new random key, readable by its owner only. An existing file is never touched."""
     key_file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    draft = key_file.with_name(f".{key_file.name}.{os.getpid()}")
+    draft = key_file.with_name(f".{key_file.name}.{secrets.token_hex(6)}")
     descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     try:
         with os.fdopen(descriptor, "wb") as file:

@@ -26,6 +26,6 @@ def create_orders(database: Database, batch_id: str) -> Books:
             orders.create(
                 tx, batch_id=batch_id, client=batch.client, source=batch.source_name, group=batch.bulk_import_group
             )
-            batches.correct_accepted(tx, batch_id)
+            batches.count_accepted(tx, batch_id)
             batches.move(tx, batch_id, BatchState.ORDERED)
         return books.read(tx, batch_id)

@@ -11,7 +11,7 @@ import csv
 import hashlib
 import io
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -52,7 +52,7 @@ class SourceTable:
     def unmapped(self) -> dict[str, int]:
         """Position of each column that is none of ours, by the file's own header (``#7`` where that is empty)."""
         mapped = set(self.column_map.values())
-        return {name or f"#{i + 1}": i for i, name in enumerate(self.header) if i not in mapped}
+        return {_label(self.header, i): i for i in range(len(self.header)) if i not in mapped}
 
 
 def read_orders_file(path: Path, limits: ReadingLimits) -> SourceTable:
@@ -69,10 +69,17 @@ def read_orders_file(path: Path, limits: ReadingLimits) -> SourceTable:
     header_line, header = next(records, (0, []))
     column_map = _mapped(header, header_line, limits.max_columns)
     rows, line_numbers = _data_rows(records, limits.max_rows)
-    names = tuple(cell.strip() for cell in header)
-    issues = _row_faults(_Rows(names, column_map, rows, line_numbers), lines, text, limits)
+    issues = _row_faults(_Rows(header, column_map, rows, line_numbers), lines, text, limits)
     return SourceTable(
-        names, header_line, column_map, rows, line_numbers, issues, hashlib.sha256(data).digest(), len(data), encoding
+        tuple(header),
+        header_line,
+        column_map,
+        rows,
+        line_numbers,
+        issues,
+        hashlib.sha256(data).digest(),
+        len(data),
+        encoding,
     )
 
 
@@ -204,9 +211,13 @@ _UNWANTED = re.compile(
 )
 
 
+def _label(header: Sequence[str], position: int) -> str:
+    return header[position].strip() or f"#{position + 1}"
+
+
 @dataclass(frozen=True, slots=True)
 class _Rows:
-    header: tuple[str, ...]
+    header: list[str]
     column_map: dict[str, int]
     rows: list[list[str]]
     line_numbers: list[int]
@@ -216,7 +227,7 @@ class _Rows:
 
     def _name(self, position: int) -> str:
         canonical = next((name for name, at in self.column_map.items() if at == position), None)
-        return canonical or self.header[position] or f"#{position + 1}"
+        return canonical or _label(self.header, position)
 
 
 def _row_faults(table: _Rows, lines: list[str], text: str, limits: ReadingLimits) -> list[RowIssue]:

@@ -23,7 +23,6 @@ from domain.issues import RowIssue
 from domain.money import PLAIN_NUMBER
 
 EarlierNumbers = Collection[str] | Callable[[list[str]], Collection[str]]
-Fault = tuple[str, str, schemas.Mask]
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,8 +59,8 @@ def validate(table: SourceTable, taken_order_numbers: EarlierNumbers = frozenset
     text = _trimmed_text(table, rows)
     typed = _typed(text)
     faults = [
-        *schemas.broken(schemas.ORDER_TEXT, text),
-        *schemas.broken(schemas.TYPED_ORDERS, typed),
+        *schemas.ORDER_TEXT.broken(text),
+        *schemas.TYPED_ORDERS.broken(typed),
         *_earlier(text["order_number"], taken_order_numbers),
     ]
     issues = _issues(table, rows, faults, text["order_number"])
@@ -69,11 +68,11 @@ def validate(table: SourceTable, taken_order_numbers: EarlierNumbers = frozenset
     return Validation(accepted, issues, len(table.rows), int(typed["amount"].clip(upper=_CEILING).sum()))
 
 
-def _earlier(numbers: pd.Series[str], taken: EarlierNumbers) -> Iterator[Fault]:
+def _earlier(numbers: pd.Series[str], taken: EarlierNumbers) -> Iterator[schemas.Fault]:
     if callable(taken):
         taken = taken(sorted(set(numbers) - {""}))
     if taken:
-        yield from schemas.broken_by(schemas.not_taken(taken), "order_number", numbers)
+        yield from schemas.not_taken(taken).broken_in("order_number", numbers)
 
 
 # -- from cells to typed columns --------------------------------------------------------------------------------------
@@ -124,12 +123,14 @@ def _numbers(cells: pd.Series[str]) -> pd.Series[int]:
 # -- from masks to issues and accepted rows ---------------------------------------------------------------------------
 
 
-def _issues(table: SourceTable, rows: Indexes, faults: Iterable[Fault], numbers: pd.Series[str]) -> list[RowIssue]:
+def _issues(
+    table: SourceTable, rows: Indexes, faults: Iterable[schemas.Fault], numbers: pd.Series[str]
+) -> list[RowIssue]:
     """One issue per row, column and code, in that order; what the reader saw already comes with its own."""
     found = {(issue.import_row_number, issue.column, issue.code): issue for issue in table.issues}
     for column, code, mask in faults:
         facts = _facts(code, column)
-        first_lines = _first_lines(table, rows, numbers, mask) if code == schemas.NOT_TWICE.name else {}
+        first_lines = _first_lines(table, rows, numbers, mask) if code == schemas.NOT_TWICE.code else {}
         for at in np.flatnonzero(mask).tolist():
             i = int(rows[at])
             line = table.line_numbers[i]
@@ -159,7 +160,7 @@ def _first_lines(
     return {at: {"first_line": first_line[cells[at]]} for at in np.flatnonzero(mask).tolist()}
 
 
-def _without_fault(table: SourceTable, rows: Indexes, faults: Iterable[Fault]) -> schemas.Mask:
+def _without_fault(table: SourceTable, rows: Indexes, faults: Iterable[schemas.Fault]) -> schemas.Mask:
     clean = ~np.isin(rows, [issue.import_row_number - 1 for issue in table.issues])
     for _, _, mask in faults:
         clean &= ~mask

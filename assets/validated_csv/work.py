@@ -12,7 +12,7 @@ from sqlalchemy import Connection
 
 from assets.validated_csv.reading import ReadingLimits, SourceTable, read_orders_file
 from assets.validated_csv.rows import stored_rows
-from assets.validated_csv.validation import Validation, validate
+from assets.validated_csv.validation import validate
 from domain.errors import FileRefused, InvariantBroken
 from domain.states import BatchState
 from resources.batch_files import BatchFiles
@@ -55,9 +55,7 @@ def validate_batch(
         if batch.state is BatchState.RECEIVED:
             table = _read(hold, batch, files, limits)
             with hold.begin() as tx:
-                validation = validate(table, lambda numbers: orders.taken_numbers(tx, batch.client, numbers))
-                import_rows.store(tx, batch_id, stored_rows(batch_id, table, validation, vault))
-                _record(tx, batch_id, table, validation)
+                _store(tx, batch, table, vault)
         with hold.begin() as tx:
             return Validated(books.read(tx, batch_id), import_rows.issue_counts(tx, batch_id))
 
@@ -78,14 +76,10 @@ def _read(hold: BatchHold, batch: Batch, files: BatchFiles, limits: ReadingLimit
     return table
 
 
-def _record(tx: Connection, batch_id: str, table: SourceTable, validation: Validation) -> None:
-    batches.record_file(
-        tx,
-        batch_id,
-        table.header,
-        file_rows=validation.rows,
-        file_jpy=validation.declared_amount_jpy,
-        accepted_rows=len(validation.accepted),
-        accepted_jpy=validation.amount_jpy,
-    )
-    batches.move(tx, batch_id, BatchState.VALIDATED)
+def _store(tx: Connection, batch: Batch, table: SourceTable, vault: Vault) -> None:
+    validation = validate(table)
+    import_rows.store(tx, batch.batch_id, stored_rows(batch.batch_id, table, validation, vault))
+    # Against earlier batches in the database, as one set: 30 ms where asking for 10,000 numbers takes 140.
+    orders.reject_taken(tx, batch.batch_id, batch.client)
+    batches.record_file(tx, batch.batch_id, table.header, validation.rows, validation.declared_amount_jpy)
+    batches.move(tx, batch.batch_id, BatchState.VALIDATED)

@@ -117,19 +117,19 @@ def pause(tx: Connection, batch_id: str, why: BulkOrdersError, resume_in_seconds
     )
 
 
-def record_file(tx: Connection, batch_id: str, columns: Sequence[str], *, file_rows: int, file_jpy: int, accepted_rows: int,
-                accepted_jpy: int) -> None:  # fmt: skip
-    """What validation found in the file: its header, all its rows and readable yen, the accepted rows and theirs."""
+def record_file(tx: Connection, batch_id: str, columns: Sequence[str], rows: int, amount_jpy: int) -> None:
+    """What validation found in the file: its header, all its rows and readable yen; the accepted ones are counted."""
     tx.execute(
-        text("""update batches set source_columns = :columns, file_rows = :file_rows, file_jpy = :file_jpy,
-                accepted_rows = :accepted_rows, accepted_jpy = :accepted_jpy where batch_id = :b"""),
-        {"b": batch_id, "columns": list(columns), "file_rows": file_rows, "file_jpy": file_jpy,
-         "accepted_rows": accepted_rows, "accepted_jpy": accepted_jpy},
-    )  # fmt: skip
+        text(
+            """update batches set source_columns = :columns, file_rows = :rows, file_jpy = :jpy where batch_id = :b"""
+        ),
+        {"b": batch_id, "columns": list(columns), "rows": rows, "jpy": amount_jpy},
+    )
+    count_accepted(tx, batch_id)
 
 
-def correct_accepted(tx: Connection, batch_id: str) -> None:
-    """Count the accepted rows again, after some were rejected because another batch took their number."""
+def count_accepted(tx: Connection, batch_id: str) -> None:
+    """Count the accepted rows and their yen."""
     tx.execute(
         text("""update batches b set accepted_rows = r.n, accepted_jpy = r.jpy
                 from (select count(*) as n, coalesce(sum(amount), 0) as jpy from import_rows

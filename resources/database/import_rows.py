@@ -47,7 +47,7 @@ def store(tx: Connection, batch_id: str, rows: Iterable[StoredRow]) -> None:
 
 
 def _record(batch_id: str, row: StoredRow) -> tuple[Any, ...]:
-    issues = [issue.to_json() for issue in row.issues]
+    issues = [issue.to_json() for issue in row.issues] or None
     return (batch_id, row.import_row_number, row.line_number, row.state.value, row.order_number, row.item_code,
             row.item_name, row.quantity, row.amount_jpy, row.ordered_on, row.cells, issues)  # fmt: skip
 
@@ -101,7 +101,7 @@ def outcomes(tx: Connection, batch_id: str) -> Iterator[RowOutcome]:
     for row in tx.execute(_OUTCOMES, {"b": batch_id}):
         number, line, state, cells, issues, *rest = row
         yield RowOutcome(number, line, RowState(state), bytes(cells),
-                         tuple(_issue(number, line, found) for found in issues), *rest)  # fmt: skip
+                         tuple(_issue(number, line, found) for found in issues or ()), *rest)  # fmt: skip
 
 
 def _issue(number: int, line: int, found: dict[str, Any]) -> RowIssue:

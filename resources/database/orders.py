@@ -24,6 +24,11 @@ _INSERT = text("""
     order by r.import_row_number""")
 
 
+def reject_taken(tx: Connection, batch_id: str, client: str) -> None:
+    """Reject accepted rows whose order number an earlier batch of this client has used (ORD-NUMBER-EARLIER)."""
+    tx.execute(_REJECT_TAKEN, {"batch": batch_id, "client": client})
+
+
 def taken_numbers(tx: Connection, client: str, numbers: list[str]) -> set[str]:
     """Those of ``numbers`` that an earlier batch of this client has already used for an order."""
     query = text("select order_number from orders where client = :client and order_number = any(:numbers)")
@@ -37,7 +42,7 @@ def create(tx: Connection, *, batch_id: str, client: str, source: str, group: st
     keeps two batches from taking a number at once.
     """
     tx.execute(_ONE_CLIENT_AT_A_TIME, {"client": client})
-    tx.execute(_REJECT_TAKEN, {"batch": batch_id, "client": client})
+    reject_taken(tx, batch_id, client)
     made = tx.execute(_INSERT, {"batch": batch_id, "client": client, "source": source, "group": group})
     return made.rowcount
 

@@ -31,7 +31,7 @@ _SYSTEMIC = frozenset({401, 403, 407})
 def of_exception(error: BaseException, word: str) -> Outcome:
     """The outcome of a call that ended in ``error``; ``word`` is PAY or MAIL."""
     if isinstance(error, _NEVER_SENT_BY_HTTPX) or isinstance(error.__cause__, _NEVER_SENT):
-        return Outcome(OutcomeClass.NOT_DONE, f"{word}-NOT-REACHED", systemic=True)
+        return Outcome(OutcomeClass.NOT_DONE, f"{word}-SERVICE-UNAVAILABLE", systemic=True)
     return Outcome(OutcomeClass.AMBIGUOUS, f"{word}-OUTCOME-UNKNOWN", systemic=True)
 
 
@@ -45,13 +45,18 @@ def of_refusal(response: httpx.Response, profile: ServiceProfile, word: str) -> 
         wait = retry_after(response)
         return replace(outcome, cls=OutcomeClass.NOT_DONE, reason=f"{word}-THROTTLED", retry_after_seconds=wait)
     if status in _SYSTEMIC:
-        return replace(outcome, cls=OutcomeClass.NOT_DONE, reason=f"{word}-NOT-ALLOWED", systemic=True)
+        return replace(outcome, cls=OutcomeClass.NOT_DONE, reason=f"{word}-ACCESS-DENIED", systemic=True)
     if status == 503 and profile.unavailable_means_not_done:
-        return replace(outcome, cls=OutcomeClass.NOT_DONE, reason=f"{word}-NOT-REACHED", systemic=True)
+        return replace(outcome, cls=OutcomeClass.NOT_DONE, reason=f"{word}-SERVICE-UNAVAILABLE", systemic=True)
     if status in _REFUSED:
-        reason = f"{word}-DECLINED" if status == 402 else f"{word}-REFUSED"
+        reason = declined(word) if status == 402 else f"{word}-REFUSED"
         return replace(outcome, cls=OutcomeClass.REFUSED, reason=reason)
     return replace(outcome, systemic=status >= 500)
+
+
+def declined(word: str) -> str:
+    """The code of a certain no: a card is declined, a recipient is refused."""
+    return "PAY-DECLINED" if word == "PAY" else "MAIL-REFUSED"
 
 
 def retry_after(response: httpx.Response) -> float:

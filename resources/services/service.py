@@ -96,7 +96,7 @@ class EffectService(ABC):
             return replace(outcome, cls=OutcomeClass.MISMATCH, reason=f"{self.word}-ANSWER-MISMATCH")
         status = str(effect.get("status", "completed")).casefold()
         if status in _FAILED:
-            return replace(outcome, cls=OutcomeClass.REFUSED, reason=f"{self.word}-DECLINED")
+            return replace(outcome, cls=OutcomeClass.REFUSED, reason=classify.declined(self.word))
         if status not in _SUCCEEDED:
             return outcome
         return replace(outcome, cls=OutcomeClass.DONE, reason=None, remote_id=self._remote_id(effect, order_id))

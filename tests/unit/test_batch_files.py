@@ -178,6 +178,23 @@ def test_a_file_that_changed_since_it_was_recognised_stays_where_it_is(files: Ba
     assert everything(files) == [DATA + b"A-2\n"]
 
 
+def test_another_file_put_in_its_place_while_it_was_archived_is_not_removed(
+    files: BatchFiles, monkeypatch: pytest.MonkeyPatch
+):
+    path = drop(files)
+    copy = module.copy_synced
+
+    def replaced_after(source: Path, target: Path) -> object:
+        result = copy(source, target)
+        drop(files, "new.tmp", b"new orders").rename(path)
+        return result
+
+    monkeypatch.setattr(module, "copy_synced", replaced_after)
+    archived = files.archive(path, BATCH, SHA)
+
+    assert (archived.read_bytes(), path.read_bytes()) == (DATA, b"new orders")
+
+
 def test_an_archive_is_never_overwritten(files: BatchFiles):
     archived = files.archive(drop(files), BATCH, SHA)
     other = b"order_number\nB-1\n"

@@ -111,7 +111,7 @@ def test_a_cell_beyond_the_limit_costs_its_row_also_when_it_spans_lines(path: Pa
 
 
 def test_columns_nobody_mapped_are_kept_by_name_and_place(path: Path):
-    table = read(path, b"memo,order_number,customer_name,email,amount,\nm,A-1,x,a@example.jp,500,z\n")
+    table = read(path, b" memo ,order_number,customer_name,email,amount,\nm,A-1,x,a@example.jp,500,z\n")
 
     assert table.unmapped == {"memo": 0, "#6": 5}
     assert table.rows == [["m", "A-1", "x", "a@example.jp", "500", "z"]]

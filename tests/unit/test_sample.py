@@ -1,6 +1,7 @@
 """Synthetic orders: the same for the same seed, and exactly as good and as bad as they say."""
 
 import json
+import zipfile
 from collections import defaultdict
 from pathlib import Path
 
@@ -55,6 +56,14 @@ def test_a_japanese_office_file_can_be_made(tmp_path: Path):
     run("--rows", "50", "--bad", "0.9", "--encoding", "cp932", "-o", str(path))
 
     assert "見本県" in path.read_text(encoding="cp932")
+
+
+def test_a_workbook_can_be_made(tmp_path: Path):
+    path = tmp_path / "orders.xlsx"
+    run("--rows", "40", "--bad", "0.9", "--format", "xlsx", "-o", str(path))
+
+    with zipfile.ZipFile(path) as book:
+        assert book.read("xl/worksheets/sheet1.xml").count(b"<row ") == 41
 
 
 def test_nobody_in_it_can_be_reached():

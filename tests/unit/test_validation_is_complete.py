@@ -10,12 +10,15 @@ import re
 import tempfile
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pandera.errors import SchemaErrors
 
 from assets.validated_csv.reading import ReadingLimits, SourceTable, read_orders_file
-from assets.validated_csv.validation import validate
-from checks.schemas import validated_order_problems
+from assets.validated_csv.validation import _rows_with_every_cell, _trimmed_text, _typed, validate
+from checks.schemas import ORDER_TEXT, TYPED_ORDERS, Stage, validated_order_problems
 
 HEADER = [
     "order_number",
@@ -86,7 +89,7 @@ def real(day: str) -> bool:
 
 
 @given(FILE)
-@settings(max_examples=40, derandomize=True, deadline=None)
+@settings(max_examples=25, derandomize=True, deadline=None)
 def test_after_the_reported_rows_are_removed_nothing_is_found(rows: list[list[str]]):
     table = read(rows)
     first = validate(table, {"N-7"})
@@ -100,7 +103,7 @@ def test_after_the_reported_rows_are_removed_nothing_is_found(rows: list[list[st
 
 
 @given(FILE)
-@settings(max_examples=40, derandomize=True, deadline=None)
+@settings(max_examples=25, derandomize=True, deadline=None)
 def test_a_row_is_refused_exactly_when_a_plain_reading_of_the_rules_refuses_it(rows: list[list[str]]):
     table = read(rows)
     rejected = set(validate(table).rejected_rows)
@@ -122,3 +125,24 @@ def test_validation_of_the_same_file_always_gives_the_same_result(rows: list[lis
     assert first.issues == second.issues
     assert first.accepted.equals(second.accepted)
     assert len({(i.import_row_number, i.column, i.code) for i in first.issues}) == len(first.issues)
+
+
+def found_by_pandera(stage: Stage, frame: pd.DataFrame) -> set[tuple[str, int]]:
+    try:
+        stage.schema.validate(frame, lazy=True)
+    except SchemaErrors as errors:
+        masks = [(error.check.name, error.check_output) for error in errors.schema_errors]
+        return {(code, int(at)) for code, passed in masks for at in np.flatnonzero(~passed.to_numpy(dtype=bool))}
+    return set()
+
+
+@given(FILE)
+@settings(max_examples=10, derandomize=True, deadline=None)
+def test_the_rules_as_masks_and_as_pandera_schema_find_the_same(rows: list[list[str]]):
+    """Masks are fast and hold no values; the schema is what people know. They must be one thing."""
+    table = read(rows)
+    text = _trimmed_text(table, _rows_with_every_cell(table))
+    for stage, frame in ((ORDER_TEXT, text), (TYPED_ORDERS, _typed(text))):
+        by_masks = {(code, int(at)) for _, code, broken in stage.broken(frame) for at in np.flatnonzero(broken)}
+
+        assert found_by_pandera(stage, frame) == by_masks

@@ -46,6 +46,53 @@ create trigger notifications_transition before update of state on bulk_orders.no
 create trigger notifications_first_state before insert on bulk_orders.notifications
     for each row when (new.state <> 'planned') execute function bulk_orders.check_first_state('effect', 'planned');
 
+-- A batch, its rows and the orders made of them point at each other for ever. Foreign keys would look up the parent once per
+-- row (140 ms per 10,000 orders, half the time of making them); a statement looks once. Parents are never deleted.
+create function bulk_orders.check_batch_exists() returns trigger language plpgsql as $$
+begin
+    if exists (select from new_rows n where not exists (select from bulk_orders.batches b where b.batch_id = n.batch_id)) then
+        raise exception 'a row of no batch' using errcode = 'foreign_key_violation', constraint = 'import_rows_of_batch';
+    end if;
+    return null;
+end $$;
+create trigger import_rows_of_batch after insert on bulk_orders.import_rows
+    referencing new table as new_rows for each statement execute function bulk_orders.check_batch_exists();
+
+create function bulk_orders.check_row_exists() returns trigger language plpgsql as $$
+begin
+    if exists (select from new_rows n where n.batch_id is not null and not exists (
+            select from bulk_orders.import_rows r where r.batch_id = n.batch_id and r.import_row_number = n.import_row_number
+                                                    and r.state = 'accepted')) then
+        raise exception 'an order of no accepted row' using errcode = 'foreign_key_violation', constraint = 'orders_of_row';
+    end if;
+    return null;
+end $$;
+create trigger orders_of_row after insert on orders
+    referencing new table as new_rows for each statement execute function bulk_orders.check_row_exists();
+
+create function bulk_orders.refuse_delete() returns trigger language plpgsql as $$
+begin
+    raise exception 'a batch keeps its records: delete of % refused', tg_table_name using errcode = 'BO003';
+end $$;
+create trigger no_delete before delete or truncate on bulk_orders.batches
+    for each statement execute function bulk_orders.refuse_delete();
+create trigger no_delete before delete or truncate on bulk_orders.import_rows
+    for each statement execute function bulk_orders.refuse_delete();
+-- What names a row or an order of a batch never changes.
+create function bulk_orders.refuse_new_identity() returns trigger language plpgsql as $$
+begin
+    raise exception 'the identity of a row of % does not change', tg_table_name using errcode = 'BO003';
+end $$;
+create trigger same_identity before update of batch_id, import_row_number on bulk_orders.import_rows
+    for each row when ((old.batch_id, old.import_row_number) is distinct from (new.batch_id, new.import_row_number))
+    execute function bulk_orders.refuse_new_identity();
+create trigger same_identity before update of batch_id, import_row_number on orders
+    for each row when (old.batch_id is not null
+        and (old.batch_id, old.import_row_number) is distinct from (new.batch_id, new.import_row_number))
+    execute function bulk_orders.refuse_new_identity();
+create trigger same_identity before update of batch_id on bulk_orders.batches
+    for each row when (old.batch_id <> new.batch_id) execute function bulk_orders.refuse_new_identity();
+
 -- The legacy status column follows the state, so that the single-order screens show a batch payment as they always did.
 create function bulk_orders.follow_state() returns trigger language plpgsql as $$
 begin

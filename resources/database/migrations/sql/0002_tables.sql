@@ -35,7 +35,7 @@ create unique index batches_one_per_file on bulk_orders.batches (file_sha256);
 create index batches_unfinished on bulk_orders.batches (state) where state not in ('done', 'partial', 'refused');
 
 create table bulk_orders.import_rows (
-    batch_id          text not null references bulk_orders.batches,
+    batch_id          text not null,
     import_row_number integer not null check (import_row_number >= 1),
     line_number       integer not null check (line_number >= 1),
     state             text not null check (state in ('accepted', 'rejected')),
@@ -46,10 +46,10 @@ create table bulk_orders.import_rows (
     amount            integer check (amount between 100 and 1000000),
     ordered_on        date,
     cells             bytea not null,
-    issues            jsonb not null default '[]',
+    issues            jsonb,
     primary key (batch_id, import_row_number),
     constraint import_rows_accepted_is_complete
-        check (state <> 'accepted' or (order_number is not null and amount is not null and issues = '[]')),
+        check (state <> 'accepted' or (order_number is not null and amount is not null and issues is null)),
     constraint import_rows_rejected_has_issue check (state <> 'rejected' or jsonb_array_length(issues) > 0)
 );
 comment on column bulk_orders.import_rows.cells is 'The row as it came, all its cells, encrypted (AES-256-GCM). The one place with personal data.';
@@ -57,7 +57,7 @@ comment on column bulk_orders.import_rows.issues is 'Codes and column names, nev
 
 alter table orders alter column amount type integer;
 alter table orders
-    add column batch_id          text references bulk_orders.batches,
+    add column batch_id          text,
     add column csv_source        text,
     add column bulk_import_group text,
     add column import_row_number integer,
@@ -74,8 +74,7 @@ alter table orders
     add constraint orders_batch_is_complete
         check (batch_id is null
                or (import_row_number is not null and csv_source is not null and client is not null and order_number is not null
-                   and amount between 100 and 1000000 and currency = 'JPY' and status in ('PENDING', 'PAID'))),
-    add constraint orders_row_exists foreign key (batch_id, import_row_number) references bulk_orders.import_rows;
+                   and amount between 100 and 1000000 and currency = 'JPY' and status in ('PENDING', 'PAID')));
 -- The identity of a row: whatever runs twice finds the same order (LIM-001).
 create unique index orders_one_per_row on orders (batch_id, import_row_number) where batch_id is not null;
 -- A client's order number is used once, over all its batches.
@@ -83,7 +82,7 @@ create unique index orders_one_per_number on orders (client, order_number) where
 
 alter table payments alter column amount type integer;
 alter table payments
-    add column batch_id          text references bulk_orders.batches,
+    add column batch_id          text,
     add column bulk_import_group text,
     add column import_row_number integer,
     add column state             text
@@ -108,7 +107,7 @@ alter table payments
 create table bulk_orders.notifications (
     notification_id   bigint generated always as identity primary key,
     order_id          integer not null unique references orders (order_id),
-    batch_id          text not null references bulk_orders.batches,
+    batch_id          text not null,
     bulk_import_group text,
     import_row_number integer not null,
     state             text not null

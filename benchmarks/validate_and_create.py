@@ -1,0 +1,127 @@
+"""Validate and create 10,000 orders, against the floor: a bare COPY of the same rows plus a bare pandas read of the file.
+
+    python -m benchmarks.validate_and_create [ROWS]
+
+The bare COPY goes into a table with the columns, constraints and indexes of `orders`, without triggers and foreign keys.
+Ours reads, checks, encrypts and stores every row, makes the orders, and leaves the trail. All figures are medians of one
+process on one server; read the ratios.
+"""
+
+from __future__ import annotations
+
+import resource
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from assets.created_orders.work import create_orders
+from assets.validated_csv.reading import ReadingLimits
+from assets.validated_csv.work import validate_batch
+from benchmarks.bench_database import bench_database
+from domain.identity import DEFAULT_CLIENT
+from orchestration.admission import admit
+from orchestration.sample import make_sample, write_csv
+from resources.batch_files import BatchFiles
+from resources.database.database import Database
+from resources.encryption import Vault
+
+REPEATS = 7
+_BARE_COLUMNS = (
+    "batch_id, csv_source, import_row_number, client, order_number, item_code, item_name, quantity, amount, ordered_on"
+)
+
+
+@dataclass(frozen=True)
+class Bench:
+    """Where everything happens."""
+
+    database: Database
+    vault: Vault
+    files: BatchFiles
+    folder: Path
+    rows: int
+
+
+def main() -> None:
+    """Print the table."""
+    rows = int(sys.argv[1]) if len(sys.argv) > 1 else 10_000
+    with tempfile.TemporaryDirectory() as name, bench_database(Path(name)) as (database, vault, files):
+        bench = Bench(database, vault, files, Path(name), rows)
+        clean = [bench_file(bench, 0.0, seed) for seed in range(REPEATS)]
+        dirty = [bench_file(bench, 0.01, seed + 100) for seed in range(REPEATS)]
+        read = median([timed(lambda p=path: pd.read_csv(p, dtype=str)) for path in clean])
+        ours = [ours_timed(bench, path) for path in clean]
+        with_faults = [ours_timed(bench, path) for path in dirty]
+        copy = median([bare_copy(bench) for _ in range(REPEATS)])
+    floor, clean_total, dirty_total = copy + read, median_of_sums(ours), median_of_sums(with_faults)
+    print(f"{rows:,} rows, medians of {REPEATS}")
+    print(f"  bare pandas read              {read:8.3f} s")
+    print(f"  bare COPY, same indexed table {copy:8.3f} s")
+    print(f"  ours: validate                {median([v for v, _ in ours]):8.3f} s")
+    print(f"  ours: create                  {median([c for _, c in ours]):8.3f} s")
+    print(f"  ours / floor                  {clean_total / floor:8.2f}   (goal: 3 or less)")
+    print(f"  with 1 % bad rows / clean     {dirty_total / clean_total:8.2f}   (goal: 1.5 or less)")
+    print(f"  peak memory of this process   {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:8.0f} MiB")
+
+
+def bench_file(bench: Bench, bad: float, seed: int) -> Path:
+    """A sample file of its own: each batch has its own order numbers."""
+    path = bench.folder / f"{seed}.csv"
+    write_csv(make_sample(bench.rows, bad=bad, seed=seed), path, "utf-8")
+    return path
+
+
+def ours_timed(bench: Bench, path: Path) -> tuple[float, float]:
+    """Seconds to validate and to create the orders of one file."""
+    batch_id = admit(bench.database, bench.files, path, DEFAULT_CLIENT, keep_original=True).batch.batch_id
+    limits = ReadingLimits(max_rows=bench.rows)
+    validate = timed(lambda: validate_batch(bench.database, bench.vault, bench.files, batch_id, limits))
+    return validate, timed(lambda: create_orders(bench.database, batch_id))
+
+
+def bare_copy(bench: Bench) -> float:
+    """Seconds to COPY the rows of the first batch into an empty table with the same indexes."""
+    with bench.database.begin() as tx:
+        driver = tx.connection.driver_connection
+        assert driver is not None
+        driver.execute("drop table if exists bare_orders")
+        driver.execute("create table bare_orders (like orders including all)")
+        source = f"select {_BARE_COLUMNS} from orders where batch_id = (select min(batch_id) from orders) order by order_id"
+        with driver.cursor() as cursor, cursor.copy(f"copy ({source}) to stdout") as copy:
+            data = b"".join(copy)
+    return timed(lambda: _copy_in(bench, data))
+
+
+def _copy_in(bench: Bench, data: bytes) -> None:
+    with bench.database.begin() as tx:
+        driver = tx.connection.driver_connection
+        assert driver is not None
+        with driver.cursor() as cursor, cursor.copy(f"copy bare_orders ({_BARE_COLUMNS}) from stdin") as copy:
+            copy.write(data)
+
+
+def timed(work: Callable[[], object]) -> float:
+    """Seconds that ``work`` takes."""
+    started = time.perf_counter()
+    work()
+    return time.perf_counter() - started
+
+
+def median(values: list[float]) -> float:
+    """The middle value."""
+    return statistics.median(values)
+
+
+def median_of_sums(pairs: list[tuple[float, float]]) -> float:
+    """The middle of the sums."""
+    return median([sum(pair) for pair in pairs])
+
+
+if __name__ == "__main__":
+    main()
