@@ -49,12 +49,12 @@ def table(books: Books) -> str:
     """The row accounting as a markdown table."""
     payments, mails = books.payments, books.notifications
     lines = [
-        ("rows of the file", books.rows_accepted + books.rows_rejected, books.batch.file_jpy or 0),
-        ("rejected at validation", books.rows_rejected, (books.batch.file_jpy or 0) - books.accepted_jpy),
-        ("accepted", books.rows_accepted, books.accepted_jpy),
-        ("orders created", books.orders, books.orders_jpy),
-        *((f"payments {state.value}", *figures) for state, figures in sorted(payments.by_state.items())),
-        *((f"notifications {state.value}", *figures) for state, figures in sorted(mails.by_state.items())),
+        ("ファイルの行 / rows of the file", books.rows_accepted + books.rows_rejected, books.batch.file_jpy or 0),
+        ("エラー / rejected", books.rows_rejected, (books.batch.file_jpy or 0) - books.accepted_jpy),
+        ("受付 / accepted", books.rows_accepted, books.accepted_jpy),
+        ("注文 / orders", books.orders, books.orders_jpy),
+        *((f"支払い / payments {state.value}", *figures) for state, figures in sorted(payments.by_state.items())),
+        *((f"メール / mails {state.value}", *figures) for state, figures in sorted(mails.by_state.items())),
     ]
-    head = "| what | rows | yen |\n|---|---:|---:|\n"
+    head = "| | 件数 / rows | 円 / yen |\n|---|---:|---:|\n"
     return head + "\n".join(f"| {what} | {rows:,} | {jpy:,} |" for what, rows, jpy in lines)

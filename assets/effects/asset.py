@@ -16,6 +16,7 @@ from assets.notifications import spec as notifications_spec
 from assets.partitions import BATCHES
 from assets.payments import spec as payments_spec
 from checks import reconciliation
+from domain.profiles import ServiceProfile
 from domain.states import EffectKind, EffectState
 from resources.database.books import Books
 from resources.database.database import Database
@@ -47,32 +48,50 @@ def payments_and_notifications(
             if not isinstance(report, LaneEnded):
                 progress.show(report)
             elif report.paused_because is None:
-                yield _materialized(report.kind, work.books(), report.seconds)
+                yield _materialized(report, work.books(), services)
 
 
-def _materialized(kind: EffectKind, books: Books, seconds: float) -> dg.MaterializeResult:
-    return _payments_made(books, seconds) if kind is EffectKind.PAYMENT else _notifications_made(books, seconds)
+def _materialized(ended: LaneEnded, books: Books, services: Services) -> dg.MaterializeResult:
+    if ended.kind is EffectKind.PAYMENT:
+        return _payments_made(books, ended, services.payments.profile)
+    return _notifications_made(books, ended, services.notifications.profile)
 
 
-def _payments_made(books: Books, seconds: float) -> dg.MaterializeResult:
+def _floor(ended: LaneEnded, profile: ServiceProfile) -> dict[str, int | float | str]:
+    """How near the run came to the time that the service's limit alone makes necessary."""
+    if profile.rate_per_second is None or ended.settled == 0:
+        return {}
+    floor_seconds = ended.settled / profile.rate_per_second
+    return {"floor_seconds": round(floor_seconds, 1), "times_the_floor": round(ended.seconds / floor_seconds, 3)}
+
+
+def _payments_made(books: Books, ended: LaneEnded, profile: ServiceProfile) -> dg.MaterializeResult:
     findings = [reconciliation.payments_match_orders(books), reconciliation.all_orders_paid(books)]
     jpy = books.payments.amount_jpy(EffectState.DONE)
     figures = {f"payments_{state.value}": count for state, (count, _) in sorted(books.payments.by_state.items())}
     return dg.MaterializeResult(
         payments_spec.NAME,
-        metadata=stage_metadata(books, rows=books.payments.count(), jpy=jpy, seconds=seconds, figures=figures),
+        metadata=stage_metadata(
+            books, rows=ended.settled, jpy=jpy, seconds=ended.seconds, figures={**figures, **_floor(ended, profile)}
+        ),
         check_results=[finding.to_dagster(payments_spec.NAME) for finding in findings],
         data_version=data_version(books, payments_spec.NAME),
     )
 
 
-def _notifications_made(books: Books, seconds: float) -> dg.MaterializeResult:
+def _notifications_made(books: Books, ended: LaneEnded, profile: ServiceProfile) -> dg.MaterializeResult:
     findings = [reconciliation.mails_match_paid_orders(books), reconciliation.all_mails_sent(books)]
     mails = books.notifications
     figures = {f"notifications_{state.value}": count for state, (count, _) in sorted(mails.by_state.items())}
     return dg.MaterializeResult(
         notifications_spec.NAME,
-        metadata=stage_metadata(books, rows=mails.count(), jpy=mails.amount_jpy(), seconds=seconds, figures=figures),
+        metadata=stage_metadata(
+            books,
+            rows=ended.settled,
+            jpy=mails.amount_jpy(),
+            seconds=ended.seconds,
+            figures={**figures, **_floor(ended, profile)},
+        ),
         check_results=[finding.to_dagster(notifications_spec.NAME) for finding in findings],
         data_version=data_version(books, notifications_spec.NAME),
     )

@@ -23,10 +23,14 @@ _TICK_SECONDS = 1.0
 
 @dataclass(frozen=True, slots=True)
 class LaneEnded:
-    """A lane has nothing more to do now; ``paused_because`` is a code when its service is out of order."""
+    """A lane has nothing more to do now; ``paused_because`` is a code when its service is out of order.
+
+    ``settled``: effects settled in this run, in ``seconds``.
+    """
 
     kind: EffectKind
     paused_because: str | None
+    settled: int
     seconds: float
 
 
@@ -101,7 +105,8 @@ class EffectStream:
             self._lanes[EffectKind.NOTIFICATION].upstream_ended.set()
             self._lanes[EffectKind.NOTIFICATION].wake()
         emit(self._progress(lane.kind))
-        emit(LaneEnded(lane.kind, lane.paused_because, time.monotonic() - self._started))
+        settled = self._settled[lane.kind] - self._begun_with[lane.kind]
+        emit(LaneEnded(lane.kind, lane.paused_because, settled, time.monotonic() - self._started))
 
     def _mail_was_planned(self) -> None:
         # Called on the ledger's thread.
