@@ -29,12 +29,16 @@ _IDLE_SECONDS = 0.5
 
 @dataclass(frozen=True, slots=True)
 class LaneLimits:
-    """How much a lane does at once: ``concurrency`` calls in flight, ``chunk`` intents per commit."""
+    """How much a lane does at once: ``concurrency`` calls in flight, ``chunk`` intents per commit.
+
+    ``max_looks`` in doubt before a person is asked: more than failures open the breaker, so that an outage pauses the
+    batch and turns no row into a review, also where there is only one row.
+    """
 
     concurrency: int
     chunk: int
     max_attempts: int = 6
-    max_looks: int = 10
+    max_looks: int = 16
 
 
 class Lane:

@@ -12,7 +12,7 @@ from datetime import datetime
 
 from sqlalchemy import Connection, text
 
-from domain.errors import InvariantBroken
+from domain.errors import BatchBusy, InvariantBroken
 from domain.outcomes import Outcome
 from domain.states import EffectKind, EffectState
 
@@ -131,7 +131,12 @@ def recover(tx: Connection, kind: EffectKind, batch_id: str, epoch: int, settle_
 
 
 def claim(tx: Connection, kind: EffectKind, batch_id: str, epoch: int, limit: int) -> list[ClaimedEffect]:
-    """Commit the intent to send up to ``limit`` effects, in the order of the file."""
+    """Commit the intent to send up to ``limit`` effects, in the order of the file.
+
+    Raises:
+        BatchBusy: a successor has begun. Only a claim leads to a call, so a worker that was fenced calls nobody any more.
+    """
+    _refuse_fenced(tx, batch_id, epoch)
     rows = tx.execute(
         text(f"""with due as (
                      select order_id from {kind.value}
@@ -149,6 +154,13 @@ def claim(tx: Connection, kind: EffectKind, batch_id: str, epoch: int, limit: in
         {"b": batch_id, "n": limit, "epoch": epoch},
     )
     return [ClaimedEffect(_facts(row[:6]), row[6], bytes(row[7]), row[8]) for row in rows]
+
+
+def _refuse_fenced(tx: Connection, batch_id: str, epoch: int) -> None:
+    """``for share``: a successor takes its epoch before this claim, which then fails, or after it is committed."""
+    query = text("select true from batches where batch_id = :b and lease_epoch = :epoch for share")
+    if tx.execute(query, {"b": batch_id, "epoch": epoch}).scalar() is None:
+        raise BatchBusy("BATCH-BUSY", batch=batch_id)
 
 
 def due_unknown(tx: Connection, kind: EffectKind, batch_id: str, limit: int) -> list[UnknownEffect]:

@@ -48,8 +48,11 @@ def refuse_fractions_of_a_yen() -> None:
         SettingRefused: with the number of such rows; a person has to mend them first.
     """
     for table in ("orders", "payments"):
-        fractions = (
-            op.get_bind().execute(text(f"select count(*) from {table} where amount <> trunc(amount)")).scalar_one()
-        )
+        fractions = op.get_bind().execute(text(_NO_WHOLE_YEN.format(table=table))).scalar_one()
         if fractions:
             raise SettingRefused("SYS-LEGACY-FRACTIONS", table=table, rows=fractions)
+
+
+# Not a number, infinite and beyond any integer are not between the two either.
+_NO_WHOLE_YEN = """select count(*) from {table}
+                   where amount <> trunc(amount) or amount not between -2147483648 and 2147483647"""

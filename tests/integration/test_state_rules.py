@@ -1,0 +1,259 @@
+"""What the database refuses by itself, whoever asks: steps that are none, beginnings that are none, one charge for two."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any
+
+import psycopg
+import pytest
+
+from domain.errors import InvariantBroken
+from domain.states import BATCH_TRANSITIONS, EFFECT_TRANSITIONS, BatchState, EffectKind, EffectState
+from resources.database import batches, effects
+from resources.database.effects import PlannedEffect
+from tests.integration.batches import Installation
+
+REFUSED = "BO001"
+
+
+def test_the_database_and_the_domain_list_the_same_transitions(installation: Installation) -> None:
+    rows = installation.execute("select subject, from_state, to_state from state_transitions")
+
+    assert {(a, b) for subject, a, b in rows if subject == "batch"} == {(a.value, b.value) for a, b in BATCH_TRANSITIONS}
+    assert {(a, b) for subject, a, b in rows if subject == "effect"} == {(a.value, b.value) for a, b in EFFECT_TRANSITIONS}
+
+
+@pytest.mark.parametrize(
+    ("table", "states"), [("batches", BatchState), ("payments", EffectState), ("notifications", EffectState)]
+)
+def test_the_database_knows_the_states_of_the_domain(installation: Installation, table: str, states: Any) -> None:
+    query = """select pg_get_constraintdef(oid) from pg_constraint where contype = 'c' and conrelid = %s::regclass
+               and pg_get_constraintdef(oid) like '%%ARRAY[%%' and conkey = array[
+               (select attnum from pg_attribute where attrelid = %s::regclass and attname = 'state')]"""
+    [(definition,)] = installation.execute(query, table, table)
+
+    assert {part.split("'")[1] for part in definition.partition("ARRAY[")[2].split(",")} == {s.value for s in states}
+
+
+def planned(installation: Installation) -> str:
+    """A batch with one payment and one mail, both planned."""
+    batch = installation.ordered(1)
+    [order_id] = installation.order_ids(batch)
+    with installation.database.begin() as tx:
+        for kind in EffectKind:
+            effects.plan(tx, kind, [PlannedEffect(order_id, f"key-{kind}", bytes(32))])
+    return batch
+
+
+class Forced:
+    """One row that is put into any state and then asked to move; always rolled back."""
+
+    def __init__(self, url: str, table: str, batch: str) -> None:
+        self._connection = psycopg.connect(url, options="-c search_path=bulk_orders,public")
+        self._table = table
+        self._batch = batch
+
+    def close(self) -> None:
+        self._connection.close()
+
+    def move(self, before: str, after: str) -> str | None:
+        """The SQLSTATE of the refusal, or None when the step is allowed."""
+        done = ", remote_id = case when %(s)s = 'done' then 'r' end" if self._table != "batches" else ", reason = 'R'"
+        update = f"update {self._table} set state = %(s)s{done} where batch_id = %(b)s"
+        execute = self._connection.execute
+        try:
+            execute(b"set local session_replication_role = replica")  # triggers off, constraints on
+            execute(update.encode(), {"s": before, "b": self._batch})
+            execute(b"set local session_replication_role = origin")
+            moved = execute(update.encode(), {"s": after, "b": self._batch})
+            assert moved.rowcount == 1
+        except psycopg.Error as error:
+            return error.sqlstate
+        finally:
+            self._connection.rollback()
+        return None
+
+
+@pytest.mark.parametrize(
+    ("table", "states", "allowed"),
+    [
+        ("batches", BatchState, BATCH_TRANSITIONS),
+        ("payments", EffectState, EFFECT_TRANSITIONS),
+        ("notifications", EffectState, EFFECT_TRANSITIONS),
+    ],
+)
+def test_every_step_that_is_not_listed_is_refused(
+    installation: Installation, table: str, states: Any, allowed: frozenset[tuple[Any, Any]]
+) -> None:
+    """All pairs."""
+    batch = planned(installation)
+    forced = Forced(installation.url, table, batch)
+    try:
+        pairs = list(itertools.permutations(states, 2))
+        answers = {(a, b): forced.move(a.value, b.value) for a, b in pairs}
+    finally:
+        forced.close()
+
+    assert {pair for pair, answer in answers.items() if answer is None} == set(allowed)
+    assert {answer for pair, answer in answers.items() if pair not in allowed} == {REFUSED}
+
+
+@pytest.mark.parametrize("state", sorted(set(BatchState) - {BatchState.RECEIVED}))
+def test_a_batch_begins_as_received(installation: Installation, state: str) -> None:
+    insert = """insert into batches (batch_id, file_sha256, source_name, client, state, reason, code_version, started_by)
+                values ('b', decode(repeat('00', 32), 'hex'), 'f', 'c', %s, 'R', '0', 'test')"""
+
+    with pytest.raises(psycopg.Error) as refused:
+        installation.execute(insert, state)
+    assert refused.value.sqlstate == REFUSED
+
+
+INSERT_PAYMENT = """
+    insert into payments (order_id, batch_id, import_row_number, amount, currency, state, idempotency_key, request_sha256,
+                          remote_id)
+    select order_id, batch_id, import_row_number, amount, currency, %s, %s, decode(repeat('00', 32), 'hex'), %s
+    from orders where batch_id = %s and import_row_number = %s"""
+INSERT_MAIL = """
+    insert into notifications (order_id, batch_id, import_row_number, state, idempotency_key, request_sha256, remote_id)
+    select order_id, batch_id, import_row_number, %s, %s, decode(repeat('00', 32), 'hex'), %s
+    from orders where batch_id = %s and import_row_number = %s"""
+
+
+@pytest.mark.parametrize("insert", [INSERT_PAYMENT, INSERT_MAIL], ids=["payment", "mail"])
+@pytest.mark.parametrize("state", sorted(set(EffectState) - {EffectState.PLANNED}))
+def test_an_effect_begins_as_planned(installation: Installation, insert: str, state: str) -> None:
+    """Nothing is `done` that was never sent."""
+    batch = installation.ordered(1)
+
+    with pytest.raises(psycopg.Error) as refused:
+        installation.execute(insert, state, "k", "r" if state == "done" else None, batch, 1)
+    assert refused.value.sqlstate == REFUSED
+
+
+def moved(installation: Installation, table: str, batch: str, row: int, state: str, remote_id: str | None) -> None:
+    update = f"update {table} set state = %s, remote_id = %s where batch_id = %s and import_row_number = %s"
+    installation.execute(update, state, remote_id, batch, row)
+
+
+@pytest.mark.parametrize(
+    ("table", "insert", "constraint"),
+    [
+        ("payments", INSERT_PAYMENT, "payments_one_per_charge"),
+        ("notifications", INSERT_MAIL, "notifications_one_per_mail"),
+    ],
+)
+def test_two_orders_can_never_claim_one_charge_or_mail(
+    installation: Installation, table: str, insert: str, constraint: str
+) -> None:
+    batch = installation.ordered(2)
+    for row in (1, 2):
+        installation.execute(insert, "planned", f"k{row}", None, batch, row)
+        moved(installation, table, batch, row, "sending", None)
+    moved(installation, table, batch, 1, "done", "remote-1")
+
+    with pytest.raises(psycopg.errors.UniqueViolation) as refused:
+        moved(installation, table, batch, 2, "done", "remote-1")
+    assert refused.value.diag.constraint_name == constraint
+
+
+@pytest.mark.parametrize(("table", "insert"), [("payments", INSERT_PAYMENT), ("notifications", INSERT_MAIL)])
+def test_done_and_the_id_of_the_service_come_together(installation: Installation, table: str, insert: str) -> None:
+    batch = installation.ordered(1)
+    installation.execute(insert, "planned", "k", None, batch, 1)
+
+    with pytest.raises(psycopg.errors.CheckViolation):
+        moved(installation, table, batch, 1, "sending", "remote-1")
+    moved(installation, table, batch, 1, "sending", None)
+    with pytest.raises(psycopg.errors.CheckViolation):
+        moved(installation, table, batch, 1, "done", None)
+
+
+@pytest.mark.parametrize("insert", [INSERT_PAYMENT, INSERT_MAIL], ids=["payment", "mail"])
+def test_an_order_has_one_payment_and_one_mail_for_ever(installation: Installation, insert: str) -> None:
+    batch = installation.ordered(2)
+    installation.execute(insert, "planned", "k", None, batch, 1)
+
+    with pytest.raises(psycopg.errors.UniqueViolation):
+        installation.execute(insert, "planned", "other", None, batch, 1)
+    with pytest.raises(psycopg.errors.UniqueViolation):
+        installation.execute(insert, "planned", "k", None, batch, 2)
+
+
+def test_a_row_has_one_order_for_ever(installation: Installation) -> None:
+    """The identity of a row (LIM-001), and a client's order number once."""
+    batch = installation.ordered(2)
+    copy = """insert into orders (batch_id, csv_source, import_row_number, client, order_number, amount, status)
+              select batch_id, csv_source, import_row_number, %s, %s, amount, 'PENDING' from orders
+              where batch_id = %s and import_row_number = 1"""
+
+    with pytest.raises(psycopg.errors.UniqueViolation) as same_row:
+        installation.execute(copy, "shop", "NEW", batch)
+    assert same_row.value.diag.constraint_name == "orders_one_per_row"
+    number = "update orders set order_number = (select min(order_number) from orders) where import_row_number = 2"
+    with pytest.raises(psycopg.errors.UniqueViolation) as same_number:
+        installation.execute(number)
+    assert same_number.value.diag.constraint_name == "orders_one_per_number"
+
+
+@pytest.mark.parametrize(
+    "change",
+    ["amount = 99", "amount = 1000001", "currency = 'USD'", "status = 'CANCELLED'", "order_number = null", "client = null",
+     "csv_source = null", "import_row_number = null", "import_row_number = 77"],
+)  # fmt: skip
+def test_an_order_of_a_batch_is_never_incomplete(installation: Installation, change: str) -> None:
+    batch = installation.ordered(1)
+
+    with pytest.raises(psycopg.IntegrityError):
+        installation.execute(f"update orders set {change} where batch_id = %s", batch)
+
+
+@pytest.mark.parametrize(
+    "change",
+    ["state = 'rejected'", "amount = null", "amount = 99", "order_number = null",
+     """issues = '[{"column": "email", "code": "ORD-EMAIL-FORMAT"}]'"""],
+)  # fmt: skip
+def test_an_accepted_row_is_complete_and_a_rejected_one_says_why(installation: Installation, change: str) -> None:
+    batch = installation.ordered(1)
+
+    with pytest.raises(psycopg.errors.CheckViolation):
+        installation.execute(f"update import_rows set {change} where batch_id = %s", batch)
+
+
+def test_a_batch_does_not_pause_without_a_reason(installation: Installation) -> None:
+    batch = installation.ordered(1)
+
+    with pytest.raises(psycopg.errors.CheckViolation):
+        installation.execute("update batches set state = 'paused' where batch_id = %s", batch)
+
+
+def test_the_same_bytes_are_one_batch_for_ever(installation: Installation) -> None:
+    batch = installation.ordered(1)
+    copy = """insert into batches (batch_id, file_sha256, source_name, client, code_version, started_by)
+              select 'other', file_sha256, 'other.csv', 'other', '0', 'test' from batches where batch_id = %s"""
+
+    with pytest.raises(psycopg.errors.UniqueViolation) as refused:
+        installation.execute(copy, batch)
+    assert refused.value.diag.constraint_name == "batches_one_per_file"
+
+
+def test_our_own_code_hears_of_a_refused_step_as_a_broken_invariant(installation: Installation) -> None:
+    batch = installation.ordered(1)
+
+    with pytest.raises(InvariantBroken) as refused, installation.database.begin() as tx:
+        batches.move(tx, batch, BatchState.RECEIVED)
+
+    assert refused.value.facts == {"sqlstate": REFUSED, "constraint": "-"}
+
+
+def test_the_legacy_status_of_a_payment_follows_its_state(installation: Installation) -> None:
+    """The single-order screens show a payment of a batch as they always did."""
+    batch = installation.ordered(2)
+    seen = []
+    for row, last in ((1, "done"), (2, "rejected")):
+        installation.execute(INSERT_PAYMENT, "planned", f"k{row}", None, batch, row)
+        moved(installation, "payments", batch, row, "sending", None)
+        moved(installation, "payments", batch, row, last, "r" if last == "done" else None)
+        seen += installation.execute("select status from payments where import_row_number = %s", row)
+
+    assert seen == [("COMPLETED",), ("FAILED",)]

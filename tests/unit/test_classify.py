@@ -1,0 +1,544 @@
+"""What a call that went wrong tells. "Certainly not done" needs proof; everything else is doubt, never failure.
+
+The servers here are real sockets: what the transport makes of a broken connection is exactly what is to be known.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import json
+import socket
+import ssl
+import struct
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+from threading import Event, Thread
+from typing import Any
+
+import aiohttp
+import httpx
+import pytest
+from httpx_aiohttp.transport import map_aiohttp_exceptions
+
+from domain.outcomes import LookUp, Outcome, OutcomeClass
+from domain.profiles import ServiceProfile
+from resources.services import classify
+from resources.services.http import MAX_ANSWER_BYTES, AnswerTooLarge
+from resources.services.notifications import NotificationService, mail_body
+from resources.services.payments import PaymentService, payment_body
+
+ORDER, YEN = 42, 1_500
+GOOD = {"payment_id": "pay_1", "order_id": ORDER, "amount": 1500.0, "currency": "JPY", "status": "completed"}
+
+Talk = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+
+
+# -- exceptions, each through the real mapping of the transport -------------------------------------------------------
+
+# The only proofs that no byte of the request left this machine.
+NEVER_SENT = (
+    aiohttp.ClientConnectorError,
+    aiohttp.ConnectionTimeoutError,
+    aiohttp.InvalidURL,
+    aiohttp.NonHttpUrlClientError,
+)
+
+
+def all_classes(module: Any) -> list[type[Exception]]:
+    found = {cls for _, cls in inspect.getmembers(module, inspect.isclass) if issubclass(cls, Exception)}
+    found = {cls for cls in found if not issubclass(cls, Warning)}
+    return sorted(found, key=lambda cls: cls.__name__)
+
+
+def made(cls: type[Exception]) -> Exception:
+    """An instance, whatever its constructor asks for: only its class is looked at."""
+    error = cls.__new__(cls)
+    error.__dict__.update(host="h", port=1, ssl=None, _conn_key=None, _os_error=OSError(), os_error=OSError())
+    return error
+
+
+def through_the_transport(error: Exception) -> Exception:
+    class Named(type(error)):  # type: ignore[misc]  # its text would need the arguments it was not given
+        def __str__(self) -> str:
+            return "text"
+
+    with pytest.raises(Exception) as raised, map_aiohttp_exceptions():
+        raise made(Named)
+    return raised.value
+
+
+@pytest.mark.parametrize("cls", all_classes(aiohttp), ids=lambda cls: cls.__name__)
+def test_every_exception_of_the_transport_is_doubt_unless_nothing_can_have_been_sent(cls: type[Exception]):
+    outcome = classify.of_exception(through_the_transport(made(cls)), "PAY")
+    # Doubt is always allowed, certainty is not: the transport does not map a plain InvalidURL.
+    allowed = {OutcomeClass.AMBIGUOUS, *([OutcomeClass.NOT_DONE] if issubclass(cls, NEVER_SENT) else [])}
+
+    assert outcome.systemic
+    assert outcome.cls in allowed
+
+
+@pytest.mark.parametrize("cls", all_classes(httpx), ids=lambda cls: cls.__name__)
+def test_every_exception_of_httpx_itself_is_doubt_unless_nothing_can_have_been_sent(cls: type[Exception]):
+    outcome = classify.of_exception(made(cls), "MAIL")
+    never_sent = cls in (httpx.UnsupportedProtocol, httpx.InvalidURL, httpx.PoolTimeout)
+
+    assert outcome.cls is (OutcomeClass.NOT_DONE if never_sent else OutcomeClass.AMBIGUOUS)
+    assert outcome.systemic
+
+
+@pytest.mark.parametrize(
+    "error", [TimeoutError(), OSError(), ValueError(), RuntimeError(), AnswerTooLarge(), UnicodeDecodeError("x", b"", 0, 1, "")]
+)
+def test_any_other_exception_is_doubt(error: Exception):
+    assert classify.of_exception(error, "PAY").cls is OutcomeClass.AMBIGUOUS
+
+
+def test_a_lost_connection_is_doubt_although_the_transport_calls_it_a_connect_timeout():
+    """httpx-aiohttp maps ServerDisconnectedError onto httpx.ConnectTimeout, which elsewhere means: never sent."""
+    mapped = through_the_transport(aiohttp.ServerDisconnectedError())
+
+    assert isinstance(mapped, httpx.ConnectTimeout)
+    assert classify.of_exception(mapped, "PAY").cls is OutcomeClass.AMBIGUOUS
+
+
+# -- statuses ---------------------------------------------------------------------------------------------------------
+
+
+def refusal(status: int, profile: ServiceProfile | None = None, **headers: str) -> Outcome:
+    raw = [(name.replace("_", "-").encode(), text.encode()) for name, text in headers.items()]
+    response = httpx.Response(status, headers=raw)
+    return classify.of_refusal(response, profile or ServiceProfile(), "PAY")
+
+
+REFUSED = {400, 402, 404, 405, 410, 411, 413, 414, 415, 422}
+NOT_DONE = {401, 403, 407, 429}
+
+
+def test_every_status_means_one_thing():
+    statuses = [status for status in range(100, 600) if not 200 <= status < 300]
+    outcomes = {status: refusal(status) for status in statuses}
+
+    assert {s for s, outcome in outcomes.items() if outcome.cls is OutcomeClass.REFUSED} == REFUSED
+    assert {s for s, outcome in outcomes.items() if outcome.cls is OutcomeClass.NOT_DONE} == NOT_DONE
+    in_doubt = {s for s, outcome in outcomes.items() if outcome.cls is OutcomeClass.AMBIGUOUS}
+    assert in_doubt == set(statuses) - REFUSED - NOT_DONE
+    assert {s for s, outcome in outcomes.items() if outcome.systemic} == {401, 403, 407, *range(500, 600)}
+    assert all(outcome.http_status == s for s, outcome in outcomes.items())
+
+
+@pytest.mark.parametrize("status", [408, 409, 425, 499, 500, 502, 503, 504, 520, 524])
+def test_a_status_behind_which_there_may_be_a_charge_is_doubt(status: int):
+    assert refusal(status).cls is OutcomeClass.AMBIGUOUS
+
+
+def test_a_503_is_a_promise_only_where_the_profile_says_so():
+    promising = ServiceProfile(unavailable_means_not_done=True)
+
+    assert refusal(503, promising).cls is OutcomeClass.NOT_DONE
+    assert refusal(502, promising).cls is OutcomeClass.AMBIGUOUS
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [("3", 3.0), ("0", 0.0), ("99999", 120.0), ("", 1.0), ("soon", 1.0), ("-5", 1.0), ("1.5", 1.0), ("٣", 1.0)],
+)
+def test_the_wait_asked_for_is_taken_within_bounds(text: str, seconds: float):
+    assert refusal(429, retry_after=text).retry_after_seconds == seconds
+
+
+def test_the_wait_may_be_a_date():
+    later = format_datetime(datetime.now(UTC) + timedelta(seconds=30), usegmt=True)
+    earlier = format_datetime(datetime.now(UTC) - timedelta(days=1), usegmt=True)
+
+    assert 27 < (refusal(429, retry_after=later).retry_after_seconds or 0) <= 30
+    assert refusal(429, retry_after=earlier).retry_after_seconds == 0.0
+
+
+@pytest.mark.parametrize(
+    ("header", "kept"),
+    [("req-1_A", "req-1_A"), ("x" * 64, "x" * 64), ("x" * 65, None), ("taro@example.jp", None), ("a b", None), ("", None)],
+)
+def test_a_request_id_of_the_service_is_kept_when_it_can_be_nothing_else(header: str, kept: str | None):
+    """An answer's header is foreign text: it may hold anything."""
+    assert refusal(500, x_request_id=header).service_request_id == kept
+
+
+# -- calls over real sockets ------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def server(talk: Talk) -> Iterator[str]:
+    """A server that does what ``talk`` says with every connection; gives its address."""
+    listening = socket.create_server(("127.0.0.1", 0))
+    running = _Running(talk, listening)
+    thread = Thread(target=lambda: asyncio.run(running.serve()))
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{listening.getsockname()[1]}"
+    finally:
+        running.end()
+        thread.join()
+
+
+class _Running:
+    """One server; whatever its connections still do at the end is cut off and closed."""
+
+    def __init__(self, talk: Talk, listening: socket.socket) -> None:
+        self._talk = talk
+        self._listening = listening
+        self._begun = Event()
+
+    async def serve(self) -> None:
+        self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
+        self._begun.set()
+        async with await asyncio.start_server(self._connection, sock=self._listening):
+            await self._stop.wait()
+            connections = asyncio.all_tasks() - {asyncio.current_task()}
+            for connection in connections:
+                connection.cancel()
+            await asyncio.gather(*connections, return_exceptions=True)
+
+    async def _connection(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            await self._talk(reader, writer)
+        except (ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
+            pass
+        finally:
+            writer.close()
+            with suppress(ConnectionError, ssl.SSLError):
+                await writer.wait_closed()
+
+    def end(self) -> None:
+        self._begun.wait()
+        self._loop.call_soon_threadsafe(self._stop.set)
+
+
+async def request_of(reader: asyncio.StreamReader) -> bytes:
+    head = await reader.readuntil(b"\r\n\r\n")
+    length = next((int(line[15:]) for line in head.split(b"\r\n") if line.lower().startswith(b"content-length:")), 0)
+    return head + await reader.readexactly(length)
+
+
+def answer(body: bytes, status: str = "201 Created", *headers: str) -> bytes:
+    lines = [f"HTTP/1.1 {status}", f"Content-Length: {len(body)}", *headers, "", ""]
+    return "\r\n".join(lines).encode() + body
+
+
+def says(raw: bytes) -> Talk:
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await request_of(reader)
+        writer.write(raw)
+        await writer.drain()
+        writer.close()
+
+    return talk
+
+
+def pay(url: str, timeout_seconds: float = 2.0, profile: ServiceProfile | None = None) -> Outcome:
+    async def call() -> Outcome:
+        service = PaymentService(url, profile or ServiceProfile(), timeout_seconds)
+        try:
+            return await service.send(ORDER, YEN, payment_body(ORDER, YEN), "key")
+        finally:
+            await service.aclose()
+
+    return asyncio.run(call())
+
+
+def look(url: str, profile: ServiceProfile | None = None) -> Outcome:
+    async def call() -> Outcome:
+        service = PaymentService(url, profile or ServiceProfile(), 2.0)
+        try:
+            return await service.look_up(ORDER, YEN, "key")
+        finally:
+            await service.aclose()
+
+    return asyncio.run(call())
+
+
+def pay_answered(document: object, status: str = "201 Created", *headers: str) -> Outcome:
+    body = document if isinstance(document, bytes) else json.dumps(document).encode()
+    with server(says(answer(body, status, *headers))) as url:
+        return pay(url)
+
+
+def test_a_good_answer_is_done():
+    assert pay_answered(GOOD) == Outcome(OutcomeClass.DONE, None, 201, "pay_1")
+
+
+def test_a_refused_port_is_certainly_not_done():
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))  # bound and not listening: nobody else gets it, and it refuses
+        outcome = pay(f"http://127.0.0.1:{taken.getsockname()[1]}")
+
+    assert (outcome.cls, outcome.reason) == (OutcomeClass.NOT_DONE, "PAY-SERVICE-UNAVAILABLE")
+    assert outcome.systemic
+
+
+def test_a_name_that_nobody_knows_is_certainly_not_done():
+    assert pay("http://no-such-host.invalid", timeout_seconds=5.0).cls is OutcomeClass.NOT_DONE
+
+
+def test_no_tls_where_tls_was_asked_for_is_certainly_not_done():
+    """The handshake comes before the request."""
+
+    async def no_tls(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(1)
+        writer.write(b"this is no handshake at all\r\n\r\n")
+        await writer.drain()
+        writer.close()
+
+    with server(no_tls) as url:
+        assert pay(url.replace("http:", "https:")).cls is OutcomeClass.NOT_DONE
+
+
+@pytest.mark.parametrize("reads", ["nothing", "half", "all"])
+def test_a_connection_closed_without_an_answer_is_doubt(reads: str):
+    """The server may have read enough."""
+
+    async def hang_up(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if reads == "all":
+            await request_of(reader)
+        if reads == "half":
+            await reader.read(20)
+        writer.close()
+
+    with server(hang_up) as url:
+        outcome = pay(url)
+
+    assert (outcome.cls, outcome.reason) == (OutcomeClass.AMBIGUOUS, "PAY-OUTCOME-UNKNOWN")
+
+
+def test_a_connection_reset_is_doubt():
+    async def reset(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await request_of(reader)
+        writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        writer.transport.abort()
+
+    with server(reset) as url:
+        assert pay(url).cls is OutcomeClass.AMBIGUOUS
+
+
+def test_a_kept_connection_that_the_server_has_closed_is_not_used_twice_without_us_knowing():
+    """The stale keep-alive: a transport that repeats a POST by itself would charge twice."""
+    posts: list[bytes] = []
+
+    async def once_then_hang_up(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while True:
+            try:
+                posts.append(await request_of(reader))
+            except (asyncio.IncompleteReadError, ConnectionError):
+                return
+            if len(posts) > 1:
+                writer.close()
+                return
+            writer.write(answer(json.dumps(GOOD).encode()))
+            await writer.drain()
+
+    async def twice(url: str) -> list[Outcome]:
+        service = PaymentService(url, ServiceProfile(), 2.0)
+        outcomes = [await service.send(ORDER, YEN, payment_body(ORDER, YEN), "key") for _ in range(2)]
+        await service.aclose()
+        return outcomes
+
+    with server(once_then_hang_up) as url:
+        first, second = asyncio.run(twice(url))
+
+    assert (first.cls, second.cls) == (OutcomeClass.DONE, OutcomeClass.AMBIGUOUS)
+    assert len(posts) == 2
+
+
+def test_an_answer_that_dribbles_is_cut_by_the_deadline_of_the_whole_call():
+    """httpx's timeouts are per read: a server that sends a byte now and then holds a call for ever."""
+
+    async def dribble(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await request_of(reader)
+        for byte in answer(b"x" * 10_000):
+            writer.write(bytes([byte]))
+            await writer.drain()
+            await asyncio.sleep(0.02)
+
+    begun = time.monotonic()
+    with server(dribble) as url:
+        outcome = pay(url, timeout_seconds=0.4)
+
+    assert outcome.cls is OutcomeClass.AMBIGUOUS
+    assert time.monotonic() - begun < 5  # 200 s without a deadline
+
+
+def test_no_answer_in_time_is_doubt():
+    async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await request_of(reader)
+        await asyncio.sleep(30)
+
+    with server(silent) as url:
+        assert pay(url, timeout_seconds=0.3).cls is OutcomeClass.AMBIGUOUS
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b"", b"null", b"[]", b"true", b'{"order_id": 42', b"<html>OK</html>", b"\xff\xfe\x00", b"{}", b'{"order_id": null}',
+     b'{"order_id": true}', b'{"order_id": 42.0}', b"[" * 100_000, b'{"order_id": "4 2"}', b'{"order_id": "' + b"4" * 30 + b'"}'],
+)  # fmt: skip
+def test_a_good_status_with_anything_but_our_effect_is_doubt(body: bytes):
+    assert pay_answered(body, "200 OK").cls is OutcomeClass.AMBIGUOUS
+
+
+def test_an_answer_beyond_any_sense_is_doubt():
+    document = {**GOOD, "padding": "x" * MAX_ANSWER_BYTES}
+
+    assert pay_answered(document).cls is OutcomeClass.AMBIGUOUS
+
+
+def test_a_cut_answer_is_doubt():
+    whole = answer(json.dumps(GOOD).encode())
+    with server(says(whole[:-20])) as url:
+        assert pay(url).cls is OutcomeClass.AMBIGUOUS
+
+
+@pytest.mark.parametrize("status", ["301 Moved", "302 Found", "307 Temporary Redirect", "308 Permanent Redirect"])
+def test_a_redirect_is_never_followed(status: str):
+    """307 and 308 would mean: POST it again, elsewhere."""
+    visits: list[bytes] = []
+
+    async def elsewhere(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        visits.append(await request_of(reader))
+        writer.write(answer(json.dumps(GOOD).encode()))
+        await writer.drain()
+        writer.close()
+
+    with server(elsewhere) as there, server(says(answer(b"", status, f"Location: {there}/"))) as url:
+        outcome = pay(url)
+
+    assert outcome.cls is OutcomeClass.AMBIGUOUS
+    assert visits == []
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"order_id": 43}, {"order_id": "43"}, {"amount": 1501}, {"amount": 1500.5}, {"amount": "1501"}, {"amount": "x"},
+     {"amount": None}, {"amount": [1500]}, {"amount": True}, {"currency": "USD"}, {"currency": None}, {"count": 2}],
+)  # fmt: skip
+def test_an_answer_about_something_else_is_never_done(change: dict[str, Any]):
+    outcome = pay_answered({**GOOD, **change})
+
+    assert (outcome.cls, outcome.reason) == (OutcomeClass.MISMATCH, "PAY-ANSWER-MISMATCH")
+
+
+@pytest.mark.parametrize(
+    "change", [{"amount": 1500}, {"amount": "1500"}, {"amount": "1500.0"}, {"order_id": "42"}, {"count": 1}]
+)
+def test_the_same_thing_in_another_spelling_is_done(change: dict[str, Any]):
+    assert pay_answered({**GOOD, **change}).cls is OutcomeClass.DONE
+
+
+@pytest.mark.parametrize("status", ["declined", "failed", "FAILED", "rejected", "cancelled"])
+def test_a_good_status_that_says_no_in_its_body_is_a_no(status: str):
+    outcome = pay_answered({**GOOD, "status": status})
+
+    assert (outcome.cls, outcome.reason) == (OutcomeClass.REFUSED, "PAY-DECLINED")
+
+
+@pytest.mark.parametrize("status", ["pending", "processing", "", None, 7, "unheard of"])
+def test_a_status_in_the_body_that_is_no_yes_and_no_no_is_doubt(status: object):
+    assert pay_answered({**GOOD, "status": status}).cls is OutcomeClass.AMBIGUOUS
+
+
+@pytest.mark.parametrize("missing", ["payment_id", "status", "amount", "currency"])
+def test_what_the_legacy_answer_may_leave_out_is_no_doubt(missing: str):
+    outcome = pay_answered({name: value for name, value in GOOD.items() if name != missing})
+
+    assert outcome.cls is OutcomeClass.DONE
+    assert outcome.remote_id == ("order-42" if missing == "payment_id" else "pay_1")
+
+
+def test_a_compressed_answer_that_nobody_asked_for_is_doubt():
+    import gzip
+
+    body = gzip.compress(json.dumps(GOOD).encode())
+
+    assert pay_answered(body, "201 Created", "Content-Encoding: gzip").cls is OutcomeClass.AMBIGUOUS
+
+
+def looked_up(body: object, status: str = "200 OK") -> Outcome:
+    raw = body if isinstance(body, bytes) else json.dumps(body).encode()
+    with server(says(answer(raw, status))) as url:
+        return look(url)
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "expected"),
+    [
+        ("200 OK", GOOD, OutcomeClass.DONE),
+        ("404 Not Found", {}, OutcomeClass.ABSENT),
+        ("404 Not Found", b"<html>", OutcomeClass.ABSENT),
+        ("200 OK", {**GOOD, "order_id": 43}, OutcomeClass.MISMATCH),
+        ("200 OK", {**GOOD, "count": 2}, OutcomeClass.MISMATCH),
+        ("200 OK", b"<html>", OutcomeClass.AMBIGUOUS),
+        ("200 OK", [], OutcomeClass.AMBIGUOUS),
+        ("429 Too Many Requests", {}, OutcomeClass.NOT_DONE),
+        *((status, {}, OutcomeClass.AMBIGUOUS) for status in ("302 Found", "400 Bad", "401 No", "405 No", "410 Gone",
+                                                              "500 Oh", "503 Later")),
+    ],
+)  # fmt: skip
+def test_a_look_up_tells_what_it_tells_and_no_more(status: str, body: object, expected: OutcomeClass):
+    """Above all: nothing but a plain 404 says that there is no effect."""
+    assert looked_up(body, status).cls is expected
+
+
+def test_without_a_look_up_nobody_is_asked():
+    nowhere = "http://127.0.0.1:9"
+
+    assert look(nowhere, ServiceProfile(look_up=LookUp.NONE)).cls is OutcomeClass.MISMATCH
+    assert look(nowhere, ServiceProfile(look_up=LookUp.NONE, honours_keys=True)).cls is OutcomeClass.REFUSED
+
+
+@pytest.mark.parametrize("honours_keys", [True, False])
+def test_a_key_is_sent_only_to_a_service_that_honours_it(honours_keys: bool):
+    requests: list[bytes] = []
+
+    async def note(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        requests.append(await request_of(reader))
+        writer.write(answer(json.dumps(GOOD).encode()))
+        await writer.drain()
+        writer.close()
+
+    with server(note) as url:
+        pay(url, profile=ServiceProfile(honours_keys=honours_keys))
+
+    head, _, body = requests[0].partition(b"\r\n\r\n")
+    assert (b"idempotency-key: key" in head.lower()) == honours_keys
+    assert body == payment_body(ORDER, YEN) == b'{"amount":1500.0,"currency":"JPY","order_id":42}'
+
+
+def test_a_proxy_of_the_environment_is_not_used(monkeypatch: pytest.MonkeyPatch):
+    """A proxy would see every customer's mail; and loopback does not go through one."""
+    for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+
+    assert pay_answered(GOOD).cls is OutcomeClass.DONE
+
+
+def test_a_mail_is_checked_by_its_order_only():
+    async def send(url: str) -> Outcome:
+        service = NotificationService(url, ServiceProfile(), 2.0)
+        body = mail_body(order_id=ORDER, to="a@example.jp", subject="s", text="t")
+        outcome = await service.send(ORDER, YEN, body, "key")
+        await service.aclose()
+        return outcome
+
+    document = {"notification_id": "ntf_1", "order_id": ORDER, "status": "sent"}
+    with server(says(answer(json.dumps(document).encode()))) as url:
+        done = asyncio.run(send(url))
+    with server(says(answer(json.dumps({**document, "order_id": 7}).encode()))) as url:
+        other = asyncio.run(send(url))
+    with server(says(answer(b"{}", "402 Payment Required"))) as url:
+        refused = asyncio.run(send(url))
+
+    assert (done.cls, done.remote_id) == (OutcomeClass.DONE, "ntf_1")
+    assert (other.cls, other.reason) == (OutcomeClass.MISMATCH, "MAIL-ANSWER-MISMATCH")
+    assert (refused.cls, refused.reason) == (OutcomeClass.REFUSED, "MAIL-REFUSED")
