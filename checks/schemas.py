@@ -5,14 +5,15 @@
     VALIDATED_ORDERS  the accepted rows: what the next stage may rely on
 
 Columns are typed before, never coerced here: coercion of bad cells costs fifty times the validation. `Stage.broken`
-runs the rules as masks and never builds Pandera's failure cases, which hold customers' values; a test holds both to the
-same findings.
+calls each Pandera check itself and takes its mask; the schema as a whole would turn every broken row into a record of
+failure cases, which hold customers' values. A test holds both to the same findings.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -41,26 +42,26 @@ EMAIL = (
 ISO_DATE = r"[0-9]{4}-[0-9]{2}-[0-9]{2}"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Rule:
     """What must hold, for a column or for several columns of a frame; ``code`` is the issue of a row that breaks it."""
 
     code: str
     test: Callable[[Any], Any]
 
-    @property
+    @cached_property
     def check(self) -> pa.Check:
-        """The rule for Pandera. With ignore_na it would drop null cells first; our tests judge nulls themselves."""
+        """The rule as Pandera runs it. With ignore_na it would drop null cells first; our tests judge nulls themselves."""
         return pa.Check(self.test, name=self.code, error=self.code, ignore_na=False)
 
     def broken_in(self, column: str, checked: Any) -> Iterator[Fault]:
         """Nothing when all hold, else which rows break the rule."""
-        passed = np.asarray(self.test(checked), dtype=bool)
+        passed = np.asarray(self.check(checked).check_output, dtype=bool)
         if not passed.all():
             yield column, self.code, ~passed
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Stage:
     """A frame at one stage: per column its type and rules; rules over several columns, under the one they concern."""
 
@@ -68,7 +69,7 @@ class Stage:
     across: Mapping[str, Rule] = field(default_factory=dict)
     nullable: Collection[str] = frozenset()
 
-    @property
+    @cached_property
     def schema(self) -> pa.DataFrameSchema:
         """The same as a Pandera schema."""
         columns = {

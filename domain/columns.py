@@ -28,7 +28,7 @@ COLUMNS: tuple[Column, ...] = (
     Column("customer_name", 200, required=True, personal=True),
     Column("email", 254, required=True, personal=True),
     Column("item_code", 100),
-    Column("item_name", 500, single_line=False),
+    Column("item_name", 255, single_line=False),
     Column("quantity", 30),
     Column("unit_price", 30),
     Column("amount", 30),

@@ -29,6 +29,7 @@ class OutcomeClass(StrEnum):
     AMBIGUOUS = "ambiguous"  # there may be an effect
     MISMATCH = "mismatch"  # an answer about another order or amount: alarm, a person decides
     ABSENT = "absent"  # a look-up found no effect
+    SEND_AGAIN = "send_again"  # no look-up, but the same key with the same body is one
 
 
 class LookUp(StrEnum):
@@ -70,32 +71,48 @@ _AFTER_SEND = {
 }
 
 
-def state_after_send(outcome: Outcome, attempt: int, max_attempts: int) -> EffectState:
-    """The state of an effect after its ``attempt``-th call (1-based)."""
-    if (
-        outcome.cls is OutcomeClass.NOT_DONE
-        and not outcome.systemic
-        and not outcome.throttled
-        and attempt >= max_attempts
-    ):
-        return EffectState.REJECTED
+def state_after_send(outcome: Outcome) -> EffectState:
+    """The state of an effect after a call for it."""
     return _AFTER_SEND[outcome.cls]
 
 
-def state_after_look_up(
-    outcome: Outcome, *, settled: bool, absent_looks: int, looks: int, max_looks: int
-) -> EffectState:
+@dataclass(frozen=True, slots=True)
+class Doubt:
+    """What is known of an effect in doubt before one more look-up.
+
+    ``settled``: its last call can no longer arrive. ``looks`` that did not settle it, ``absent_looks`` that found nothing
+    once it was settled, ``attempt`` calls in all.
+    """
+
+    settled: bool
+    looks: int
+    absent_looks: int
+    attempt: int
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How often before a person is asked: ``max_attempts`` calls for one effect, ``max_looks`` look-ups after one."""
+
+    max_attempts: int = 6
+    max_looks: int = 16
+
+
+def state_after_look_up(outcome: Outcome, doubt: Doubt, patience: Patience) -> EffectState:
     """The state of an effect in doubt after one more look-up; UNKNOWN means: look again later.
 
-    Absent is believed only when the call can no longer arrive (``settled``), and only at the second such look;
-    ``absent_looks`` counts those before this one. A look-up that is itself in doubt proves nothing.
+    Absent is believed only when the call can no longer arrive, and only at the second such look. A look-up that is itself
+    in doubt proves nothing, and one that fails with the whole service does not even count.
     """
     if outcome.cls is OutcomeClass.DONE:
         return EffectState.DONE
+    if outcome.cls is OutcomeClass.REFUSED:
+        return EffectState.REJECTED
     if outcome.cls is OutcomeClass.MISMATCH:
         return EffectState.REVIEW
-    if outcome.cls is OutcomeClass.REFUSED or (outcome.cls is OutcomeClass.ABSENT and settled and absent_looks >= 1):
-        return EffectState.RETRY_WAIT
-    if outcome.cls is OutcomeClass.AMBIGUOUS and looks + 1 >= max_looks:
+    absent = outcome.cls is OutcomeClass.ABSENT and doubt.settled and doubt.absent_looks >= 1
+    if absent or outcome.cls is OutcomeClass.SEND_AGAIN:
+        return EffectState.RETRY_WAIT if doubt.attempt < patience.max_attempts else EffectState.REVIEW
+    if outcome.cls is OutcomeClass.AMBIGUOUS and not outcome.systemic and doubt.looks + 1 >= patience.max_looks:
         return EffectState.REVIEW
     return EffectState.UNKNOWN

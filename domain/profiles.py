@@ -22,7 +22,8 @@ class ServiceProfile:
     """The capabilities of one service.
 
     ``rate_per_second`` None means no known limit; ``settle_seconds`` is how long after a call in doubt an absence starts to
-    mean something: its timeout and the service's own slowness together.
+    mean something: its timeout and the service's own slowness together; ``second_look_seconds`` after the first absence it is
+    looked for again. ``key_ttl_seconds``: how long the service remembers a key.
     """
 
     name: str = "legacy"
@@ -30,13 +31,17 @@ class ServiceProfile:
     look_up: LookUp = LookUp.BY_ORDER
     rate_per_second: float | None = None
     settle_seconds: float = 35.0
+    second_look_seconds: float = 10.0
+    key_ttl_seconds: float = 86_400.0
+    plain_not_found_means_absent: bool = False  # a 404 without a JSON object may be a gateway's
     unavailable_means_not_done: bool = False  # a 503 of this service is a promise that nothing was done
 
     def __post_init__(self) -> None:
         if self.rate_per_second is not None and not 0 < self.rate_per_second < math.inf:
             raise SettingRefused("SYS-SETTING-INVALID", variable="rate_per_second", expected="a positive number")
-        if not 0 <= self.settle_seconds < math.inf:
-            raise SettingRefused("SYS-SETTING-INVALID", variable="settle_seconds", expected="zero or more seconds")
+        for name in ("settle_seconds", "second_look_seconds", "key_ttl_seconds"):
+            if not 0 <= getattr(self, name) < math.inf:
+                raise SettingRefused("SYS-SETTING-INVALID", variable=name, expected="zero or more seconds")
 
 
 LEGACY = {
@@ -73,6 +78,9 @@ _KINDS: dict[str, type | tuple[type, ...]] = {
     "look_up": str,
     "rate_per_second": (int, float),
     "settle_seconds": (int, float),
+    "second_look_seconds": (int, float),
+    "key_ttl_seconds": (int, float),
+    "plain_not_found_means_absent": bool,
     "unavailable_means_not_done": bool,
 }
 

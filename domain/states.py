@@ -3,7 +3,7 @@
     batch    received -> validated -> ordered -> done | partial        received <-> refused
                                       ordered <-> paused
     effect   planned -> sending -> done | rejected | retry_wait | unknown
-             retry_wait -> sending           unknown -> done | retry_wait | review
+             retry_wait -> sending           unknown -> done | rejected | retry_wait | review
 
 An *effect* is a payment or a mail: something that happens at a foreign service and cannot be taken back by us.
 """
@@ -80,6 +80,7 @@ EFFECT_TRANSITIONS: frozenset[tuple[EffectState, EffectState]] = frozenset(
         (EffectState.SENDING, EffectState.UNKNOWN),
         (EffectState.RETRY_WAIT, EffectState.SENDING),
         (EffectState.UNKNOWN, EffectState.DONE),
+        (EffectState.UNKNOWN, EffectState.REJECTED),  # the service itself says that it refused
         (EffectState.UNKNOWN, EffectState.RETRY_WAIT),
         (EffectState.UNKNOWN, EffectState.REVIEW),
     }

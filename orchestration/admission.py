@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from domain.errors import BulkOrdersError, FileRefused
 from domain.identity import batch_id, client_slug
 from domain.states import BatchState
 from orchestration.version import code_version
@@ -44,8 +45,8 @@ def admit(database: Database, files: BatchFiles, path: Path, client: str, *, gro
     if not duplicate:
         try:
             (files.archive_copy if keep_original else files.archive)(path, batch.batch_id, sha256)
-        except FileChanged as changed:
-            _refuse(database, batch.batch_id, changed)
+        except (FileChanged, FileRefused) as error:
+            _refuse(database, batch.batch_id, error)
             raise
     elif not keep_original:
         files.set_aside_duplicate(path, client, batch.batch_id, sha256)
@@ -75,6 +76,6 @@ def _reopened(database: Database, batch: Batch) -> Batch:
     return batch
 
 
-def _refuse(database: Database, batch: str, why: FileChanged) -> None:
+def _refuse(database: Database, batch: str, why: BulkOrdersError) -> None:
     with database.begin() as tx:
         batches.move(tx, batch, BatchState.REFUSED, why)

@@ -12,6 +12,7 @@ from assets.effects.lane import LaneLimits
 from assets.effects.work import EffectLimits, Services
 from assets.validated_csv.reading import ReadingLimits
 from domain.errors import SettingRefused
+from domain.outcomes import Patience
 from domain.profiles import load_profile
 from domain.states import EffectKind
 from orchestration.settings import Settings
@@ -124,10 +125,11 @@ def reading_limits(settings: Settings) -> ReadingLimits:
 
 
 def effect_limits(settings: Settings) -> EffectLimits:
-    """How much is done at once."""
+    """How much is done at once, and how often before a person is asked."""
+    patience = Patience(max_attempts=settings.max_attempts)
     return EffectLimits(
-        payments=LaneLimits(settings.payment_concurrency, settings.claim_chunk, settings.max_attempts),
-        notifications=LaneLimits(settings.notification_concurrency, settings.claim_chunk, settings.max_attempts),
+        payments=LaneLimits(settings.payment_concurrency, settings.claim_chunk, patience),
+        notifications=LaneLimits(settings.notification_concurrency, settings.claim_chunk, patience),
         cooldown_seconds=settings.pause_seconds,
     )
 

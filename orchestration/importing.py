@@ -34,6 +34,7 @@ from resources.local import children
 _POLL_SECONDS = 0.5
 _TAKEN_UP_SECONDS = 30.0
 _STOP_SECONDS = 60.0
+_STILL_SECONDS = 300.0
 RESTING = FINISHED_BATCH | {BatchState.PAUSED}
 
 
@@ -104,7 +105,7 @@ class Importer:
 
     def _work(self, batch_id: str, watcher: Watcher) -> None:
         if running_stack(self._home) is not None and self._taken_up(batch_id, watcher):
-            self._watch(batch_id, watcher, lambda: False)
+            self._watch(batch_id, watcher, lambda: running_stack(self._home) is None)
         else:
             self._run(batch_id, watcher)
 
@@ -130,16 +131,19 @@ class Importer:
         watcher.show(self._read(batch_id))
 
     def _watch(self, batch_id: str, watcher: Watcher, is_over: Callable[[], bool]) -> None:
-        """Show progress until the batch stops moving by itself, or the worker has ended."""
-        while not is_over():
+        """Show progress until the batch rests, the worker has ended, or nothing has moved for long."""
+        last, moved_at = None, time.monotonic()
+        while not is_over() and time.monotonic() - moved_at < _STILL_SECONDS:
             now = self._read(batch_id)
             watcher.show(now)
             if now.batch.state in RESTING:
                 return
+            if (where := (now.batch.run_id, now.progress())) != last:
+                last, moved_at = where, time.monotonic()
             time.sleep(_POLL_SECONDS)
 
     def _read(self, batch_id: str) -> Books:
-        with self._database.begin() as tx:
+        with self._database.snapshot() as tx:
             return books.read(tx, batch_id)
 
 

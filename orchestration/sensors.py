@@ -12,7 +12,8 @@ from datetime import UTC, datetime, timedelta
 import dagster as dg
 
 from assets.partitions import BATCHES
-from domain.errors import BulkOrdersError, FileRefused, TransientError
+from domain.errors import BulkOrdersError, DatabaseUnavailable, FileRefused
+from domain.states import BatchState
 from orchestration.admission import admit
 from orchestration.bindings import open_batch_files, open_database
 from orchestration.jobs import PROCESS_BATCH
@@ -20,6 +21,7 @@ from orchestration.settings import Settings
 from orchestration.version import code_version
 from resources.batch_files import BatchFiles
 from resources.database import batches
+from resources.database.batches import Batch
 from resources.database.connection import Actor
 from resources.database.database import Database
 from resources.import_folder import DroppedFile
@@ -78,15 +80,29 @@ def _tick(context: dg.SensorEvaluationContext, settings: Settings) -> dg.SensorR
 
 
 def _take(context: dg.SensorEvaluationContext, database: Database, files: BatchFiles, dropped: DroppedFile) -> None:
+    """Take one file; whatever is wrong with it is said in the log and never keeps the others waiting."""
     try:
         admission = admit(database, files, dropped.path, dropped.client)
         word = "seen before" if admission.duplicate else "taken"
         context.log.info(f"file {word}: batch {admission.batch.batch_id}")
-    except TransientError as error:
-        context.log.info(f"a file waits for the next look: {error.code}")
+    except DatabaseUnavailable:
+        raise
     except FileRefused as error:
-        files.quarantine(dropped.path, dropped.client, error)
-        context.log.warning(f"a file went to quarantine: {error.code}")
+        _quarantine(context, files, dropped, error)
+    except (BulkOrdersError, OSError) as error:
+        context.log.info(f"a file waits for the next look: {_code(error)}")
+
+
+def _quarantine(context: dg.SensorEvaluationContext, files: BatchFiles, dropped: DroppedFile, why: FileRefused) -> None:
+    try:
+        files.quarantine(dropped.path, dropped.client, why)
+        context.log.warning(f"a file went to quarantine: {why.code}")
+    except (BulkOrdersError, OSError) as error:
+        context.log.warning(f"a file cannot be taken ({why.code}) nor set aside ({_code(error)})")
+
+
+def _code(error: Exception) -> str:
+    return error.code if isinstance(error, BulkOrdersError) else type(error).__name__
 
 
 def _requests(context: dg.SensorEvaluationContext, database: Database, limit: int) -> list[dg.RunRequest]:
@@ -95,32 +111,36 @@ def _requests(context: dg.SensorEvaluationContext, database: Database, limit: in
         waiting = batches.unfinished(tx)
     requests: list[dg.RunRequest] = []
     for batch in waiting:
-        key = _run_key(context.instance, batch.batch_id)
+        key = _run_key(context.instance, batch)
         if key is not None and len(requests) < limit:
-            requests.append(
-                dg.RunRequest(run_key=key, partition_key=batch.batch_id, tags={"bulk_orders/client": batch.client})
-            )
+            tags = {"bulk_orders/client": batch.client}
+            requests.append(dg.RunRequest(run_key=key, partition_key=batch.batch_id, tags=tags))
     return requests
 
 
-def _run_key(instance: dg.DagsterInstance, batch_id: str) -> str | None:
-    """A key never used before; None while a run works on the batch, or for a while after one failed."""
-    by_partition = dg.RunsFilter(tags={"dagster/partition": batch_id})
-    records = instance.get_run_records(by_partition, limit=20)
+def _run_key(instance: dg.DagsterInstance, batch: Batch) -> str | None:
+    """A key never used before; None while a run works on the batch, or should not for a while.
+
+    A run that a person terminated is not followed by another: the person decides when the batch goes on.
+    """
+    records = instance.get_run_records(dg.RunsFilter(tags={"dagster/partition": batch.batch_id}), limit=20)
+    if not records:
+        return batch.batch_id
+    last = records[0]
     if any(record.dagster_run.status in _LIVE for record in records):
         return None
-    if records and datetime.now(UTC) < records[0].update_timestamp + _wait(records):
+    if last.dagster_run.status is dg.DagsterRunStatus.CANCELED or datetime.now(UTC) < last.update_timestamp + _wait(
+        batch, records
+    ):
         return None
-    return f"{batch_id}:{len(records) and records[0].dagster_run.run_id}"
+    return f"{batch.batch_id}:{last.dagster_run.run_id}"
 
 
-def _wait(records: Sequence[dg.RunRecord]) -> timedelta:
-    """Longer after every failure in a row: a batch that cannot go on must not fill the history with runs."""
-    failures = 0
-    for record in records:
-        if record.dagster_run.status is not dg.DagsterRunStatus.FAILURE:
-            break
-        failures += 1
-    if failures == 0:
+def _wait(batch: Batch, records: Sequence[dg.RunRecord]) -> timedelta:
+    """Longer after every run in vain: a batch that cannot go on must not fill the history with runs.
+
+    A paused batch has waited already, for the service that was out of order.
+    """
+    if batch.state is BatchState.PAUSED:
         return timedelta(0)
-    return timedelta(seconds=min(_FIRST_WAIT_SECONDS * 2 ** (failures - 1), _LONGEST_WAIT_SECONDS))
+    return timedelta(seconds=min(_FIRST_WAIT_SECONDS * 2 ** (len(records) - 1), _LONGEST_WAIT_SECONDS))

@@ -36,7 +36,7 @@ def write_report(database: Database, vault: Vault, batch_id: str, folder: Path) 
         NotFound: there is no such batch.
         KeyRefused: its rows cannot be opened.
     """
-    with database.begin() as tx:
+    with database.snapshot() as tx:
         now = books.read(tx, batch_id)
         rows = _opened(tx, vault, batch_id)
         return BatchReport(now, write_result_files(folder, now.batch.source_columns or (), rows), folder)

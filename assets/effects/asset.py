@@ -47,7 +47,7 @@ def payments_and_notifications(
         for report in work.reports():
             if not isinstance(report, LaneEnded):
                 progress.show(report)
-            elif report.paused_because is None:
+            elif report.out_of_order is None:
                 yield _materialized(report, work.books(), services)
 
 

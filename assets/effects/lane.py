@@ -15,10 +15,10 @@ from typing import Any
 
 from assets.effects.ledger import Entry, Ledger
 from domain.identity import request_digest
-from domain.money import MIN_JPY
-from domain.outcomes import Outcome, OutcomeClass, state_after_look_up, state_after_send
+from domain.outcomes import Doubt, Outcome, OutcomeClass, Patience, state_after_look_up, state_after_send
 from domain.states import EffectState
 from resources.database.effects import Attempt, ClaimedEffect, OrderFacts, Settlement, UnknownEffect
+from resources.database.limits import BreakerState
 from resources.services.breaker import Breaker
 from resources.services.rate_limit import RateLimit
 from resources.services.service import EffectService
@@ -29,16 +29,11 @@ _IDLE_SECONDS = 0.5
 
 @dataclass(frozen=True, slots=True)
 class LaneLimits:
-    """How much a lane does at once: ``concurrency`` calls in flight, ``chunk`` intents per commit.
-
-    ``max_looks`` in doubt before a person is asked: more than failures open the breaker, so that an outage pauses the
-    batch and turns no row into a review, also where there is only one row.
-    """
+    """How much a lane does at once: ``concurrency`` calls in flight, ``chunk`` intents per commit; and its patience."""
 
     concurrency: int
     chunk: int
-    max_attempts: int = 6
-    max_looks: int = 16
+    patience: Patience = Patience()
 
 
 class Lane:
@@ -47,7 +42,6 @@ class Lane:
     def __init__(self, service: EffectService, ledger: Ledger, rate: RateLimit, breaker: Breaker, limits: LaneLimits,
                  make_body: Callable[[OrderFacts], bytes], on_settled: Callable[[EffectState], None]) -> None:  # fmt: skip
         self.kind = service.kind
-        self.paused_because: str | None = None
         self.upstream_ended = asyncio.Event()  # from then on nothing new is planned
         self._service = service
         self._ledger = ledger
@@ -70,25 +64,22 @@ class Lane:
         self._wake.set()
 
     async def run(self) -> None:
-        """Until nothing is open, the service is out of order (``paused_because``), or ``stop``."""
+        """Until nothing is open, the service is out of order (``out_of_order``), or ``stop``."""
         await self._ledger.recover(self.kind)
-        if not await self._service_answers():
-            return
         async with asyncio.TaskGroup() as calls:
-            while not self._stopping and not self._service_is_out():
+            while not self._stopping and await self._breaker.allows(self._probe):
                 if not await self._begin_calls(calls) and await self._is_finished():
                     return
                 await self._rest()
 
-    async def _service_answers(self) -> bool:
-        if await self._breaker.enter() and self._breaker.probing:
-            await self._breaker.observe(await self._service.look_up(0, MIN_JPY, "probe"))
-        return not self._service_is_out()
+    @property
+    def out_of_order(self) -> BreakerState | None:
+        """Why the lane ended early; None when its service works."""
+        return self._breaker.opened
 
-    def _service_is_out(self) -> bool:
-        if self._breaker.opened is not None:
-            self.paused_because = self._breaker.opened.reason
-        return self._breaker.opened is not None
+    async def _probe(self) -> Outcome:
+        await self._rate.wait()
+        return await self._service.probe()
 
     async def _begin_calls(self, calls: asyncio.TaskGroup) -> int:
         """Fill the free places with look-ups first, then with sends; the number begun."""
@@ -136,9 +127,7 @@ class Lane:
             return
         started = datetime.now(UTC)
         outcome = await self._send_once(claim)
-        state = state_after_send(outcome, claim.attempt, self._limits.max_attempts)
-        if state is EffectState.REJECTED and outcome.cls is OutcomeClass.NOT_DONE:
-            outcome = replace(outcome, reason=f"{self._service.word}-RETRIES-EXHAUSTED")
+        state = state_after_send(outcome)
         attempt = Attempt(claim.order.order_id, claim.attempt, "send", started, datetime.now(UTC), outcome)
         wait = self._wait_after_send(state, outcome, claim.attempt)
         await self._settle(claim.order, Settlement(attempt, EffectState.SENDING, state, wait))
@@ -151,23 +140,29 @@ class Lane:
         return await self._outcome_of(self._service.send(order.order_id, order.amount_jpy, body, claim.idempotency_key))
 
     async def _look_up(self, effect: UnknownEffect) -> None:
-        await self._rate.wait()
         order = effect.order
+        await self._rate.wait()
         started = datetime.now(UTC)
         outcome = await self._outcome_of(
-            self._service.look_up(order.order_id, order.amount_jpy, effect.idempotency_key)
+            self._service.look_up(order.order_id, order.amount_jpy, effect.idempotency_key, effect.age_seconds)
         )
-        state = state_after_look_up(outcome, settled=effect.settled, absent_looks=effect.absent_looks, looks=effect.looks,
-                                    max_looks=self._limits.max_looks)  # fmt: skip
-        attempt = Attempt(order.order_id, effect.attempt, "look_up", started, datetime.now(UTC), outcome)
-        absent = outcome.cls is OutcomeClass.ABSENT and effect.settled
-        wait = self._wait_after_look_up(state, outcome, effect.looks)
+        state = state_after_look_up(outcome, effect.doubt, self._limits.patience)
+        if state is EffectState.REVIEW and outcome.cls in (OutcomeClass.ABSENT, OutcomeClass.SEND_AGAIN):
+            outcome = replace(outcome, reason=f"{self._service.word}-RETRIES-EXHAUSTED")
+        attempt = Attempt(order.order_id, effect.doubt.attempt, "look_up", started, datetime.now(UTC), outcome)
+        absent = outcome.cls is OutcomeClass.ABSENT and effect.doubt.settled
+        wait = self._wait_after_look_up(state, outcome, effect.doubt)
         await self._settle(order, Settlement(attempt, EffectState.UNKNOWN, state, wait, absent))
 
     async def _may_leave(self) -> bool:
-        """Wait for our place in the queue; False: the lane ends before it comes, and nothing was sent."""
+        """Wait for our place in the queue; False: the lane ends before it comes, and nothing was sent.
+
+        Raises:
+            DatabaseUnavailable: the batch is no longer ours; whoever has it now looks up what we claimed.
+        """
         try:
             await self._rate.wait()
+            await self._ledger.prove_hold()
         except asyncio.CancelledError:
             return False
         return not self._stopping and self._breaker.opened is None
@@ -192,12 +187,15 @@ class Lane:
             return 0.0
         return max(outcome.retry_after_seconds or 0.0, _backoff(attempt))
 
-    def _wait_after_look_up(self, state: EffectState, outcome: Outcome, looks: int) -> float:
+    def _wait_after_look_up(self, state: EffectState, outcome: Outcome, doubt: Doubt) -> float:
+        if state is EffectState.RETRY_WAIT:
+            return _backoff(doubt.attempt)
         if state is not EffectState.UNKNOWN:
             return 0.0
         if outcome.cls is OutcomeClass.ABSENT:
-            return max(0.5, self._service.profile.settle_seconds / 3)
-        return max(outcome.retry_after_seconds or 0.0, _backoff(looks + 1))
+            profile = self._service.profile
+            return profile.second_look_seconds if doubt.settled else max(0.5, profile.settle_seconds / 3)
+        return max(outcome.retry_after_seconds or 0.0, _backoff(doubt.looks + 1))
 
 
 def _backoff(attempt: int) -> float:

@@ -9,13 +9,15 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TypeVar
 
 from sqlalchemy import Connection
 
+from domain.errors import InvariantBroken
 from domain.identity import idempotency_key, request_digest
+from domain.outcomes import OutcomeClass
 from domain.profiles import ServiceProfile
 from domain.states import EffectKind, EffectState
 from resources.database import effects
@@ -34,6 +36,9 @@ class Entry:
     order: OrderFacts
 
 
+Waiting = tuple[Entry, "asyncio.Future[bool]"]
+
+
 class Ledger:
     """Reads and writes the effects of one held batch. Used from one event loop; ``aclose`` waits for the last commit."""
 
@@ -44,7 +49,7 @@ class Ledger:
         self._make_mail = make_mail
         self._on_mail_planned = on_mail_planned
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="ledger")
-        self._waiting: list[tuple[Entry, asyncio.Future[bool]]] = []
+        self._waiting: list[Waiting] = []
         self._committing: asyncio.Task[None] | None = None
 
     async def recover(self, kind: EffectKind) -> int:
@@ -68,6 +73,15 @@ class Ledger:
         """Give back a claim that was certainly never sent."""
         await self._run(lambda tx: effects.release_unsent(tx, kind, self._hold.epoch, [order_id]))
 
+    async def prove_hold(self) -> None:
+        """Make sure, to a few seconds, that the batch is still ours.
+
+        Raises:
+            DatabaseUnavailable: it is not.
+        """
+        if not self._hold.proven_recently:
+            await asyncio.get_running_loop().run_in_executor(self._thread, self._hold.prove)
+
     async def settle(self, entry: Entry) -> bool:
         """Write a result; returns when it is durable. False: we were fenced and it was dropped."""
         written: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
@@ -86,15 +100,31 @@ class Ledger:
         while self._waiting:
             group, self._waiting = self._waiting, []
             try:
-                moved = await self._run(partial(self._write, entries=[entry for entry, _ in group]))
-            except Exception as error:
-                for _, written in group:
-                    if not written.done():
-                        written.set_exception(error)
-                continue
-            for entry, written in group:
+                await self._commit(group)
+            except InvariantBroken:
+                # One answer that cannot be written (a remote id that another effect has) keeps nobody else waiting.
+                for one in group:
+                    await self._commit_alone(one)
+
+    async def _commit_alone(self, one: Waiting) -> None:
+        try:
+            await self._commit([one])
+        except InvariantBroken:
+            await self._commit([(_doubted(one[0]), one[1])])
+
+    async def _commit(self, group: Sequence[Waiting]) -> None:
+        try:
+            moved = await self._run(partial(self._write, entries=[entry for entry, _ in group]))
+        except InvariantBroken:
+            raise
+        except Exception as error:
+            for _, written in group:
                 if not written.done():
-                    written.set_result((entry.kind, entry.order.order_id) in moved)
+                    written.set_exception(error)
+            return
+        for entry, written in group:
+            if not written.done():
+                written.set_result((entry.kind, entry.order.order_id) in moved)
 
     def _write(self, tx: Connection, entries: Sequence[Entry]) -> set[tuple[EffectKind, int]]:
         moved: set[tuple[EffectKind, int]] = set()
@@ -128,3 +158,15 @@ class Ledger:
                 return work(tx)
 
         return await asyncio.get_running_loop().run_in_executor(self._thread, in_transaction)
+
+
+def _doubted(entry: Entry) -> Entry:
+    """The same result without what could not be written: the effect stays in doubt, and in the end a person decides."""
+    settlement = entry.settlement
+    outcome = replace(
+        settlement.attempt.outcome, cls=OutcomeClass.MISMATCH, reason="SYS-ANSWER-UNWRITABLE", remote_id=None
+    )
+    sent = settlement.from_state is EffectState.SENDING
+    attempt = replace(settlement.attempt, outcome=outcome)
+    to_state = EffectState.UNKNOWN if sent else EffectState.REVIEW
+    return replace(entry, settlement=replace(settlement, attempt=attempt, to_state=to_state))

@@ -38,8 +38,8 @@ class LoopThread(Generic[Report]):
     def __iter__(self) -> Iterator[Report]:
         thread = threading.Thread(target=self._run, name="effects")
         thread.start()
-        self._started.wait()
         try:
+            self._started.wait()
             yield from self._drain()
         finally:
             self._end(thread)
@@ -77,7 +77,9 @@ class LoopThread(Generic[Report]):
             thread.join(self._grace_seconds)
         if thread.is_alive() and self._task is not None:
             self._call(self._task.cancel)
-        thread.join()
+        while thread.is_alive():  # also under a second interrupt: it must not outlive the hold on its batch
+            with suppress(KeyboardInterrupt):
+                thread.join()
 
     def _call(self, what: Callable[[], object]) -> None:
         assert self._loop is not None

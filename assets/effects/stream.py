@@ -14,6 +14,7 @@ from domain.progress import StageProgress
 from domain.states import SETTLED_EFFECT, EffectKind, EffectState
 from resources.database.database import BatchHold, Database
 from resources.database.effects import OrderFacts
+from resources.database.limits import BreakerState
 from resources.services.breaker import Breaker
 from resources.services.rate_limit import RateLimit
 from resources.services.service import EffectService
@@ -23,13 +24,13 @@ _TICK_SECONDS = 1.0
 
 @dataclass(frozen=True, slots=True)
 class LaneEnded:
-    """A lane has nothing more to do now; ``paused_because`` is a code when its service is out of order.
+    """A lane has nothing more to do now; ``out_of_order`` says why, when its service is.
 
     ``settled``: effects settled in this run, in ``seconds``.
     """
 
     kind: EffectKind
-    paused_because: str | None
+    out_of_order: BreakerState | None
     settled: int
     seconds: float
 
@@ -60,6 +61,7 @@ class EffectStream:
         self._totals = dict(totals)
         self._cooldown_seconds = cooldown_seconds
         self._lanes: dict[EffectKind, Lane] = {}
+        self._rates: dict[EffectKind, RateLimit] = {}
         self._loop: asyncio.AbstractEventLoop | None = None
         self._started = time.monotonic()
         self._begun_with = dict(settled)
@@ -82,6 +84,8 @@ class EffectStream:
             for plan in self._plans.values():
                 await plan.service.aclose()
             await ledger.aclose()
+            for rate in self._rates.values():
+                rate.close()
 
     def stop(self) -> None:
         """Begin no further call; ``run`` ends when those in flight have come back. Called on the loop."""
@@ -90,7 +94,7 @@ class EffectStream:
 
     def _lane(self, kind: EffectKind, ledger: Ledger) -> Lane:
         plan = self._plans[kind]
-        rate = RateLimit(self._database, kind.value, plan.service.profile.rate_per_second)
+        rate = self._rates[kind] = RateLimit(self._database, kind.value, plan.service.profile.rate_per_second)
         breaker = Breaker(self._database, kind.value, self._cooldown_seconds)
         lane = Lane(
             plan.service, ledger, rate, breaker, plan.limits, plan.make_body, lambda state: self._count(kind, state)
@@ -106,7 +110,7 @@ class EffectStream:
             self._lanes[EffectKind.NOTIFICATION].wake()
         emit(self._progress(lane.kind))
         settled = self._settled[lane.kind] - self._begun_with[lane.kind]
-        emit(LaneEnded(lane.kind, lane.paused_because, settled, time.monotonic() - self._started))
+        emit(LaneEnded(lane.kind, lane.out_of_order, settled, time.monotonic() - self._started))
 
     def _mail_was_planned(self) -> None:
         # Called on the ledger's thread.

@@ -16,6 +16,7 @@ from domain.states import EffectKind
 from resources.database import batches, books
 from resources.database.books import Books
 from resources.database.database import BatchHold, Database
+from resources.database.limits import BreakerState
 from resources.encryption import Vault
 from resources.services.notifications import NotificationService
 from resources.services.payments import PaymentService, payment_body
@@ -58,11 +59,11 @@ class EffectWork:
                 services.notifications, limits.notifications, MailWriter(self.books().batch, vault)
             ),
         }
-        self._paused: tuple[EffectKind, str] | None = None
+        self._paused: tuple[EffectKind, BreakerState] | None = None
 
     def books(self) -> Books:
         """The books of the batch now."""
-        with self._database.begin() as tx:
+        with self._database.snapshot() as tx:
             return books.read(tx, self._hold.batch_id)
 
     def reports(self) -> Iterator[StreamReport]:
@@ -78,18 +79,18 @@ class EffectWork:
             self._database, self._hold, self._plans, self._selected, settled, totals, self._limits.cooldown_seconds
         )
         for report in LoopThread(stream.run, stream.stop):
-            if isinstance(report, LaneEnded) and report.paused_because is not None:
-                self._paused = (report.kind, report.paused_because)
+            if isinstance(report, LaneEnded) and report.out_of_order is not None:
+                self._paused = (report.kind, report.out_of_order)
             yield report
         self._pause_if_needed()
 
     def _pause_if_needed(self) -> None:
         if self._paused is None:
             return
-        kind, reason = self._paused
-        paused = BatchPaused(_PAUSE_CODES[kind], batch=self._hold.batch_id, reason=reason)
+        kind, breaker = self._paused
+        paused = BatchPaused(_PAUSE_CODES[kind], batch=self._hold.batch_id, reason=breaker.reason or "-")
         with self._hold.begin() as tx:
-            batches.pause(tx, self._hold.batch_id, paused, self._limits.cooldown_seconds)
+            batches.pause(tx, self._hold.batch_id, paused, max(1.0, breaker.seconds_to_probe))
         raise paused
 
 

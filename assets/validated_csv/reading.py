@@ -148,18 +148,16 @@ def _lines(text: str) -> list[str]:
 def _records(lines: list[str]) -> Iterator[tuple[int, list[str]]]:
     """Every record that has content, with the physical line at which it begins."""
     reader = csv.reader(lines, strict=True)  # not strict, an unclosed quote swallows the rest of the file in silence
-    while True:
-        first_line = reader.line_num + 1
-        try:
-            record = next(reader)
-        except StopIteration:
-            return
-        except csv.Error as error:
-            # A closed quote that goes on, a quote never closed, or one that ran over the module's limit for one cell.
-            too_long = reader.line_num <= first_line and "larger" in str(error)
-            raise FileRefused("FILE-LINE-TOO-LONG" if too_long else "FILE-QUOTE-UNCLOSED", line=first_line) from None
-        if any(map(str.strip, record)):
-            yield first_line, record
+    first_line = 1
+    try:
+        for record in reader:
+            if any(map(str.strip, record)):
+                yield first_line, record
+            first_line = reader.line_num + 1
+    except csv.Error as error:
+        # A closed quote that goes on, a quote never closed, or one that ran over the module's limit for one cell.
+        too_long = reader.line_num <= first_line and "larger" in str(error)
+        raise FileRefused("FILE-LINE-TOO-LONG" if too_long else "FILE-QUOTE-UNCLOSED", line=first_line) from None
 
 
 def _data_rows(records: Iterator[tuple[int, list[str]]], max_rows: int) -> tuple[list[list[str]], list[int]]:
@@ -247,8 +245,11 @@ def _row_faults(table: _Rows, lines: list[str], text: str, limits: ReadingLimits
 def _long_cells_possible(table: _Rows, lines: list[str], max_characters: int) -> bool:
     if max(map(len, lines)) > max_characters:
         return True
-    one_line_each = len(lines) == len(table.rows) + 1
-    return not one_line_each and any(len(max(row, key=len)) > max_characters for row in table.rows)
+    # No line is too long: only a cell that goes over several of them can be.
+    begins = table.line_numbers
+    ends = [*begins[1:], len(lines) + 1]
+    several = (row for row, begin, end in zip(table.rows, begins, ends, strict=True) if end - begin > 1)
+    return any(len(cell) > max_characters for row in several for cell in row)
 
 
 def _cell_faults(table: _Rows, i: int, max_characters: int) -> Iterator[RowIssue]:

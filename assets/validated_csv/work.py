@@ -62,12 +62,14 @@ def validate_batch(
 
 def _read(hold: BatchHold, batch: Batch, files: BatchFiles, limits: ReadingLimits) -> SourceTable:
     source = files.archived(batch.batch_id)
-    if source is None:
-        raise InvariantBroken("FILE-ARCHIVE-MISSING", batch=batch.batch_id)
     try:
+        if source is None:
+            # Registered, then the file was gone before it could be archived: nothing was taken, the client sends it again.
+            raise FileRefused("FILE-ARCHIVE-MISSING", batch=batch.batch_id)
         table = read_orders_file(source, limits)
     except FileRefused as error:
-        files.quarantine(source, batch.client, error, name=batch.source_name)
+        if source is not None:
+            files.quarantine(source, batch.client, error, name=batch.source_name)
         with hold.begin() as tx:
             batches.move(tx, batch.batch_id, BatchState.REFUSED, error)
         raise

@@ -26,7 +26,7 @@ def command(batch: str | None, as_json: bool) -> None:
     settings = Settings.from_environment()
     with ExitStack() as held:
         database = connected_database(settings, held)
-        with database.begin() as tx:
+        with database.snapshot() as tx:
             names = [batch] if batch else [found.batch_id for found in batches.newest(tx)]
             found = [books.read(tx, name) for name in names]
         if batch:

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from sqlalchemy import Connection, text
 
 from domain.progress import StageProgress
-from domain.states import SETTLED_EFFECT, EffectKind, EffectState, OrderStatus
+from domain.states import SETTLED_EFFECT, EffectKind, EffectState
 from resources.database import batches, effects, import_rows
 from resources.database.batches import Batch
 
@@ -42,7 +42,7 @@ class EffectBook:
 
 @dataclass(frozen=True, slots=True)
 class Books:
-    """All books of one batch at one moment (one snapshot of the database)."""
+    """All books of one batch. Of one moment when read in ``Database.snapshot`` or by the batch's holder."""
 
     batch: Batch
     rows_accepted: int
@@ -101,16 +101,16 @@ def read(tx: Connection, batch_id: str) -> Books:
     """
     batch = batches.get(tx, batch_id)
     accepted, rejected, accepted_jpy = import_rows.counts(tx, batch_id)
-    orders = _orders_by_status(tx, batch_id)
+    made, made_jpy, paid, paid_jpy = _orders(tx, batch_id)
     return Books(
         batch=batch,
         rows_accepted=accepted,
         rows_rejected=rejected,
         accepted_jpy=accepted_jpy,
-        orders=sum(n for n, _ in orders.values()),
-        orders_jpy=sum(jpy for _, jpy in orders.values()),
-        paid_orders=orders.get(OrderStatus.PAID, (0, 0))[0],
-        paid_jpy=orders.get(OrderStatus.PAID, (0, 0))[1],
+        orders=made,
+        orders_jpy=made_jpy,
+        paid_orders=paid,
+        paid_jpy=paid_jpy,
         payments=_effect_book(tx, EffectKind.PAYMENT, batch_id),
         notifications=_effect_book(tx, EffectKind.NOTIFICATION, batch_id),
     )
@@ -120,6 +120,9 @@ def _effect_book(tx: Connection, kind: EffectKind, batch_id: str) -> EffectBook:
     return EffectBook(effects.state_counts(tx, kind, batch_id), effects.settled_recently(tx, kind, batch_id))
 
 
-def _orders_by_status(tx: Connection, batch_id: str) -> dict[str, tuple[int, int]]:
-    query = text("select status, count(*), sum(amount) from orders where batch_id = :b group by status")
-    return {status: (int(n), int(jpy)) for status, n, jpy in tx.execute(query, {"b": batch_id})}
+def _orders(tx: Connection, batch_id: str) -> tuple[int, int, int, int]:
+    """Orders and their yen, paid orders and theirs. Paid by its date: the order system may have moved the status on."""
+    query = text("""select count(*), coalesce(sum(amount), 0), count(paid_at), coalesce(sum(amount) filter (where paid_at is not null), 0)
+                    from orders where batch_id = :b""")
+    made, made_jpy, paid, paid_jpy = tx.execute(query, {"b": batch_id}).one()
+    return int(made), int(made_jpy), int(paid), int(paid_jpy)

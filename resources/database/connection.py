@@ -22,7 +22,9 @@ SCHEMA = "bulk_orders"
 
 _CONNECT_ARGS = {
     # Ours first, then the customer's: the legacy tables stay where they are.
-    "options": f"-c search_path={SCHEMA},public -c timezone=UTC",
+    "options": f"-c search_path={SCHEMA},public -c timezone=UTC"
+    # When our machine vanishes, the server notices in seconds and lets go of what we hold.
+    " -c tcp_keepalives_idle=5 -c tcp_keepalives_interval=2 -c tcp_keepalives_count=3",
     "connect_timeout": 5,
     "application_name": "bulk-orders",
     # A dead peer is noticed in seconds: a lease must not outlive its holder for long.

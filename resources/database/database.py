@@ -9,10 +9,11 @@ from contextlib import contextmanager
 
 from sqlalchemy import Connection, text
 
-from domain.errors import BatchBusy, NotFound
+from domain.errors import BatchBusy, DatabaseUnavailable, NotFound
 from resources.database.connection import Actor, make_engine, translated
 
 _HOLD_POLL_SECONDS = 0.2
+_PROOF_SECONDS = 3.0  # far less than any service's settle time
 
 
 class Database:
@@ -27,6 +28,13 @@ class Database:
     def begin(self) -> Iterator[Connection]:
         """A transaction: committed at the end, rolled back by an exception. Errors are ours."""
         with translated(), self._engine.begin() as connection:
+            yield connection
+
+    @contextmanager
+    def snapshot(self) -> Iterator[Connection]:
+        """A transaction that reads all of one moment, while others go on writing."""
+        with self.begin() as connection:
+            connection.execute(text("set transaction isolation level repeatable read, read only"))
             yield connection
 
     @contextmanager
@@ -58,6 +66,7 @@ class BatchHold:
     def __init__(self, connection: Connection, batch_id: str, run_id: str) -> None:
         self._connection = connection
         self._turn = threading.Lock()
+        self._proven = 0.0
         self.batch_id = batch_id
         with self.begin() as tx:
             epoch = tx.execute(
@@ -72,8 +81,32 @@ class BatchHold:
     @contextmanager
     def begin(self) -> Iterator[Connection]:
         """A transaction on the holding session; other threads wait for its end."""
-        with self._turn, translated(), self._connection.begin():
-            yield self._connection
+        with self._turn, translated():
+            if self._connection.invalidated:
+                # SQLAlchemy would connect again by itself, without our lock: somebody else may hold the batch by now.
+                raise DatabaseUnavailable("SYS-HOLD-LOST", batch=self.batch_id)
+            with self._connection.begin():
+                yield self._connection
+            self._proven = _awake_seconds()
+
+    def prove(self) -> None:
+        """Make sure that the batch is still ours: to be asked before anything leaves for a service.
+
+        Raises:
+            DatabaseUnavailable: the session is gone, and the hold with it.
+        """
+        with self.begin() as tx:
+            tx.execute(text("select 1"))
+
+    @property
+    def proven_recently(self) -> bool:
+        """Whether the session did something in the last few seconds."""
+        return _awake_seconds() - self._proven < _PROOF_SECONDS
+
+
+def _awake_seconds() -> float:
+    """Seconds on a clock that also runs while the machine sleeps, where there is one."""
+    return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
 
 
 def _wait_for_lock(connection: Connection, batch_id: str, wait_seconds: float) -> None:

@@ -13,7 +13,7 @@ from datetime import datetime
 from sqlalchemy import Connection, text
 
 from domain.errors import BatchBusy, InvariantBroken
-from domain.outcomes import Outcome
+from domain.outcomes import Doubt, Outcome
 from domain.states import EffectKind, EffectState
 
 
@@ -50,14 +50,12 @@ class ClaimedEffect:
 
 @dataclass(frozen=True, slots=True)
 class UnknownEffect:
-    """An effect in doubt that is due for a look-up; ``settled``: its last call can no longer arrive."""
+    """An effect in doubt that is due for a look-up; ``age_seconds`` since it was first sent."""
 
     order: OrderFacts
     idempotency_key: str
-    attempt: int
-    looks: int
-    absent_looks: int
-    settled: bool
+    doubt: Doubt
+    age_seconds: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +121,7 @@ def recover(tx: Connection, kind: EffectKind, batch_id: str, epoch: int, settle_
         {"b": batch_id, "epoch": epoch, "settle": settle_seconds},
     )
     tx.execute(
-        text(f"""update {kind.value} set lease_epoch = :epoch, not_before = clock_timestamp()
+        text(f"""update {kind.value} set lease_epoch = :epoch, looks = 0
                  where batch_id = :b and state = 'unknown' and lease_epoch < :epoch"""),
         {"b": batch_id, "epoch": epoch},
     )
@@ -144,7 +142,8 @@ def claim(tx: Connection, kind: EffectKind, batch_id: str, epoch: int, limit: in
                      order by import_row_number limit :n for update),
                  claimed as (
                      update {kind.value} e set state = 'sending', lease_epoch = :epoch, attempts = attempts + 1, reason = null,
-                            looks = 0, absent_looks = 0, settles_at = null
+                            looks = 0, absent_looks = 0, settles_at = null,
+                            first_sent_at = coalesce(first_sent_at, clock_timestamp())
                      from due where e.order_id = due.order_id
                      returning e.order_id, e.idempotency_key, e.request_sha256, e.attempts)
                  select {_FACTS}, c.idempotency_key, c.request_sha256, c.attempts
@@ -167,14 +166,17 @@ def due_unknown(tx: Connection, kind: EffectKind, batch_id: str, limit: int) -> 
     """Effects in doubt whose next look-up is due."""
     rows = tx.execute(
         text(f"""select {_FACTS}, e.idempotency_key, e.attempts, e.looks, e.absent_looks,
-                        e.settles_at <= clock_timestamp()
+                        e.settles_at <= clock_timestamp(), extract(epoch from clock_timestamp() - e.first_sent_at)
                  from {kind.value} e join orders o on o.order_id = e.order_id
                  join import_rows r on r.batch_id = o.batch_id and r.import_row_number = o.import_row_number
                  where e.batch_id = :b and e.state = 'unknown' and e.not_before <= clock_timestamp()
                  order by e.import_row_number limit :n"""),
         {"b": batch_id, "n": limit},
     )
-    return [UnknownEffect(_facts(row[:6]), row[6], row[7], row[8], row[9], row[10]) for row in rows]
+    return [
+        UnknownEffect(_facts(facts), key, Doubt(settled, looks, absent, attempts), float(age))
+        for *facts, key, attempts, looks, absent, settled, age in rows
+    ]
 
 
 def settle(
@@ -217,7 +219,7 @@ def _settlement_arrays(settlements: Sequence[Settlement]) -> dict[str, list[obje
         "reasons": [s.attempt.outcome.reason for s in settlements],
         "remote_ids": [s.attempt.outcome.remote_id if s.to_state is done else None for s in settlements],
         "waits": [s.wait_seconds for s in settlements],
-        "looked": [int(s.attempt.purpose == "look_up") for s in settlements],
+        "looked": [int(s.attempt.purpose == "look_up" and not s.attempt.outcome.systemic) for s in settlements],
         "absent": [int(s.absent) for s in settlements],
     }
 
@@ -245,7 +247,9 @@ def release_unsent(tx: Connection, kind: EffectKind, epoch: int, order_ids: Sequ
 def mark_paid(tx: Connection, order_ids: Sequence[int]) -> None:
     """Orders whose payment is done."""
     tx.execute(
-        text("update orders set status = 'PAID', status_reason = null, updated_at = now() where order_id = any(:ids)"),
+        text(
+            "update orders set status = 'PAID', status_reason = null, paid_at = now(), updated_at = now() where order_id = any(:ids)"
+        ),
         {"ids": list(order_ids)},
     )
 
@@ -286,14 +290,16 @@ def seconds_until_due(tx: Connection, kind: EffectKind, batch_id: str) -> float 
     Raises:
         InvariantBroken: an effect is being sent by nobody.
     """
-    row = tx.execute(
-        text(f"""select count(*), extract(epoch from min(not_before) - clock_timestamp()) from {kind.value}
-                 where batch_id = :b and state in ('planned', 'retry_wait', 'unknown')"""),
+    opened, sending, seconds = tx.execute(
+        text(f"""select count(*) filter (where state <> 'sending'), count(*) filter (where state = 'sending'),
+                        extract(epoch from greatest(min(not_before), clock_timestamp()) - clock_timestamp())
+                 from {kind.value}
+                 where batch_id = :b and state in ('planned', 'retry_wait', 'unknown', 'sending')"""),
         {"b": batch_id},
     ).one()
-    if row[0] == 0:
-        return None
-    return max(0.0, float(row[1])) if row[1] is not None and row[1] > float("-inf") else 0.0
+    if sending:
+        raise InvariantBroken("SYS-EFFECT-ORPHANED", batch=batch_id, effects=sending)
+    return float(seconds) if opened else None
 
 
 def _facts(values: Sequence[object]) -> OrderFacts:

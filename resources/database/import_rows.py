@@ -5,28 +5,30 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import date
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, text
 
 from domain.issues import RowIssue
 from domain.states import RowState
 
-_COLUMNS = ("batch_id", "import_row_number", "line_number", "state", "order_number", "item_code", "item_name", "quantity",
-            "amount", "ordered_on", "cells", "issues")  # fmt: skip
+_COLUMNS = ("batch_id", "import_row_number", "line_number", "state", "cells", "issues", "order_number", "item_code",
+            "item_name", "quantity", "amount", "ordered_on")  # fmt: skip
 # Types for the binary COPY, in the order of _COLUMNS.
-_TYPES = ("text", "int4", "int4", "text", "text", "text", "text", "int4", "int4", "date", "bytea", "jsonb")
+_TYPES = ("text", "int4", "int4", "text", "bytea", "jsonb", "text", "text", "text", "int4", "int4", "date")
 
 
-@dataclass(frozen=True, slots=True)
-class StoredRow:
-    """One row of the file. Of a rejected row only its cells and issues are kept."""
+class StoredRow(NamedTuple):
+    """One row of the file, in the order of the table's columns. Of a rejected row only its cells and issues are kept.
+
+    A plain tuple with plain values, ``state`` too: 10,000 frozen dataclasses and enum members took 20 ms longer.
+    """
 
     import_row_number: int
     line_number: int
-    state: RowState
+    state: str
     cells: bytes
-    issues: tuple[RowIssue, ...] = ()
+    issues: list[dict[str, Any]] | None = None
     order_number: str | None = None
     item_code: str | None = None
     item_name: str | None = None
@@ -43,13 +45,7 @@ def store(tx: Connection, batch_id: str, rows: Iterable[StoredRow]) -> None:
     with driver.cursor() as cursor, cursor.copy(statement) as copy:
         copy.set_types(_TYPES)
         for row in rows:
-            copy.write_row(_record(batch_id, row))
-
-
-def _record(batch_id: str, row: StoredRow) -> tuple[Any, ...]:
-    issues = [issue.to_json() for issue in row.issues] or None
-    return (batch_id, row.import_row_number, row.line_number, row.state.value, row.order_number, row.item_code,
-            row.item_name, row.quantity, row.amount_jpy, row.ordered_on, row.cells, issues)  # fmt: skip
+            copy.write_row((batch_id, *row))
 
 
 def counts(tx: Connection, batch_id: str) -> tuple[int, int, int]:
@@ -64,7 +60,7 @@ def counts(tx: Connection, batch_id: str) -> tuple[int, int, int]:
 def issue_counts(tx: Connection, batch_id: str) -> list[tuple[str, str, int]]:
     """How often each fault occurs: (column, code, rows), most frequent first."""
     query = text("""select i ->> 'column', i ->> 'code', count(*) from import_rows r, jsonb_array_elements(r.issues) i
-                    where r.batch_id = :b group by 1, 2 order by 3 desc, 1, 2""")
+                    where r.batch_id = :b and r.state = 'rejected' group by 1, 2 order by 3 desc, 1, 2""")
     return [(column, code, int(n)) for column, code, n in tx.execute(query, {"b": batch_id})]
 
 

@@ -33,6 +33,12 @@ def freeze(tx: Connection, service: str, seconds: float) -> None:
     )
 
 
+def seconds_frozen(tx: Connection, service: str) -> float:
+    """Seconds until a service may be called again; 0 when nothing is known against it."""
+    query = text("select extract(epoch from next_at - clock_timestamp()) from rate_permits where service = :service")
+    return max(0.0, float(tx.execute(query, {"service": service}).scalar() or 0.0))
+
+
 @dataclass(frozen=True, slots=True)
 class BreakerState:
     """``open``: the service is out of order; ``seconds_to_probe`` until one call may find out whether it still is."""
@@ -54,16 +60,21 @@ def breaker(tx: Connection, service: str) -> BreakerState:
     return BreakerState(True, row[1], max(0.0, float(row[2])))
 
 
-def open_breaker(tx: Connection, service: str, reason: str, cooldown_seconds: float) -> None:
-    """Stop all calls to the service; each failed probe after the first doubles the time, up to ten times as long."""
+def open_breaker(tx: Connection, service: str, reason: str, cooldown_seconds: float, *, probe_failed: bool) -> None:
+    """Stop all calls to the service. Each failed probe doubles the time until the next, up to ten times as long.
+
+    One that is open already stays as it is, unless its probe has just failed.
+    """
     tx.execute(
         text("""insert into breakers as b (service, state, failures, reason, opened_at, probe_at)
-                values (:service, 'open', 1, :reason, clock_timestamp(), clock_timestamp() + make_interval(secs => :cooldown))
+                values (:service, 'open', 0, :reason, clock_timestamp(), clock_timestamp() + make_interval(secs => :cooldown))
                 on conflict (service) do update
-                    set state = 'open', failures = b.failures + 1, reason = :reason, opened_at = clock_timestamp(),
-                        probe_at = clock_timestamp()
-                                   + make_interval(secs => least(:cooldown * power(2, least(b.failures, 5)), :cooldown * 10))"""),
-        {"service": service, "reason": reason, "cooldown": cooldown_seconds},
+                    set state = 'open', reason = :reason, opened_at = clock_timestamp(),
+                        failures = b.failures + cast(:again as integer),
+                        probe_at = clock_timestamp() + make_interval(secs =>
+                            :cooldown * least(power(2, least(b.failures + cast(:again as integer), 5)), 10))
+                    where b.state = 'closed' or :again = 1"""),
+        {"service": service, "reason": reason, "cooldown": cooldown_seconds, "again": int(probe_failed)},
     )
 
 

@@ -20,8 +20,10 @@ _INSERT = text("""
            r.item_name, r.quantity, r.amount, 'JPY', r.ordered_on, 'PENDING'
     from import_rows r
     where r.batch_id = :batch and r.state = 'accepted'
-      and not exists (select from orders o where o.batch_id = r.batch_id and o.import_row_number = r.import_row_number)
+      and (r.import_row_number in (select o.import_row_number from orders o where o.batch_id = :batch)) is not true
     order by r.import_row_number""")
+# Not as `not exists`: the planner takes a batch that has just come for one row and would look up each of 10,000 in the
+# index (20 ms). `in` with `is not true` hashes the orders of the batch once (1 ms), and nulls cannot hide a row.
 
 
 def reject_taken(tx: Connection, batch_id: str, client: str) -> None:

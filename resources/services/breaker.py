@@ -7,6 +7,7 @@ breaker never turns a row into a failure: rows stay, the batch pauses and is tak
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 
 from domain.outcomes import Outcome
 from resources.database import limits
@@ -15,51 +16,53 @@ from resources.database.limits import BreakerState
 
 _FAILURES_IN_A_ROW = 12
 _PROBE_HOLD_SECONDS = 60.0
+_VIEW_SECONDS = 1.0
 
 
 class Breaker:
-    """The breaker of one service; its state is a row that all processes share. Used from one event loop."""
+    """The breaker of one service; its state is a row that all processes share. Used from one event loop.
+
+    ``opened`` is what this process last saw: None while the service works.
+    """
 
     def __init__(self, database: Database, service: str, cooldown_seconds: float) -> None:
         self._database = database
         self._service = service
         self._cooldown_seconds = cooldown_seconds
         self._failures = 0
-        self._probing = False
+        self._seen_at: float | None = None
         self.opened: BreakerState | None = None
 
-    async def enter(self) -> bool:
-        """Whether calls may begin: the breaker is closed, or this caller makes the probe (``probing`` is set)."""
-        state = await asyncio.to_thread(self._read)
-        self.opened = state if state.open else None
-        if not state.open:
-            return True
-        self._probing = state.seconds_to_probe <= 0 and await asyncio.to_thread(self._take_probe)
-        return self._probing
-
-    @property
-    def probing(self) -> bool:
-        """One call is to find out whether the service is back; no second one beside it."""
-        return self._probing
+    async def allows(self, probe: Callable[[], Awaitable[Outcome]]) -> bool:
+        """Whether calls may begin. Of all who ask once the time has come, one makes the ``probe``; it decides for all."""
+        now = asyncio.get_running_loop().time()
+        if self._seen_at is None or now - self._seen_at > _VIEW_SECONDS:
+            self._seen_at = now
+            state = await asyncio.to_thread(self._read)
+            self.opened = state if state.open else None
+            if state.open and state.seconds_to_probe <= 0 and await asyncio.to_thread(self._take_probe):
+                await self._decide(await probe())
+        return self.opened is None
 
     async def observe(self, outcome: Outcome) -> None:
-        """Learn from the outcome of a call; may open or close the breaker."""
+        """Learn from the outcome of a call; may open the breaker."""
         if not outcome.systemic:
             self._failures = 0
-            if self._probing:
-                self._probing, self.opened = False, None
-                await asyncio.to_thread(self._close)
             return
         self._failures += 1
-        if self._is_out_of_order(outcome):
+        not_allowed = outcome.http_status in (401, 403)
+        if self.opened is None and (not_allowed or self._failures >= _FAILURES_IN_A_ROW):
             # Set before anything is awaited: of all calls in flight one opens it, once.
-            self._probing, self.opened = False, BreakerState(open=True, reason=outcome.reason)
-            await asyncio.to_thread(self._open, outcome.reason or "-")
+            self.opened = BreakerState(open=True, reason=outcome.reason, seconds_to_probe=self._cooldown_seconds)
+            await asyncio.to_thread(self._open, outcome.reason or "-", False)
 
-    def _is_out_of_order(self, outcome: Outcome) -> bool:
-        if self._probing:
-            return True
-        return self.opened is None and (outcome.http_status in (401, 403) or self._failures >= _FAILURES_IN_A_ROW)
+    async def _decide(self, outcome: Outcome) -> None:
+        if outcome.systemic:
+            await asyncio.to_thread(self._open, outcome.reason or "-", True)
+            self.opened = await asyncio.to_thread(self._read)
+        else:
+            await asyncio.to_thread(self._close)
+            self._failures, self.opened = 0, None
 
     def _read(self) -> BreakerState:
         with self._database.begin() as tx:
@@ -69,9 +72,9 @@ class Breaker:
         with self._database.begin() as tx:
             return limits.take_probe(tx, self._service, _PROBE_HOLD_SECONDS)
 
-    def _open(self, reason: str) -> None:
+    def _open(self, reason: str, probe_failed: bool) -> None:
         with self._database.begin() as tx:
-            limits.open_breaker(tx, self._service, reason, self._cooldown_seconds)
+            limits.open_breaker(tx, self._service, reason, self._cooldown_seconds, probe_failed=probe_failed)
 
     def _close(self) -> None:
         with self._database.begin() as tx:

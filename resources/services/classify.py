@@ -35,6 +35,11 @@ def of_exception(error: BaseException, word: str) -> Outcome:
     return Outcome(OutcomeClass.AMBIGUOUS, f"{word}-OUTCOME-UNKNOWN", systemic=True)
 
 
+def is_systemic(status: int) -> bool:
+    """Whether a status says that the service as a whole is out of order, or that none of our calls is allowed."""
+    return status >= 500 or status in _SYSTEMIC
+
+
 def of_refusal(response: httpx.Response, profile: ServiceProfile, word: str) -> Outcome:
     """The outcome of a POST whose status is not 2xx."""
     status = response.status_code
@@ -66,7 +71,7 @@ def retry_after(response: httpx.Response) -> float:
     if text.isascii() and text.isdigit():
         seconds = float(text)
     elif text:
-        with suppress(ValueError, TypeError):
+        with suppress(ValueError, TypeError, OverflowError):
             seconds = email.utils.parsedate_to_datetime(text).timestamp() - time.time()
     return min(max(seconds, 0.0), MAX_RETRY_AFTER_SECONDS)
 

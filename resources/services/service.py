@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from abc import ABC, abstractmethod
 from dataclasses import replace
 from typing import Any
@@ -36,23 +37,32 @@ class EffectService(ABC):
         headers = {"idempotency-key": key} if self.profile.honours_keys else {}
         try:
             response = await self._connected().call("POST", self.send_path, body, headers)
+            if not response.is_success:
+                return classify.of_refusal(response, self.profile, self.word)
+            return self._read_effect(response, json_object(response), order_id, amount_jpy)
         except Exception as error:
             return classify.of_exception(error, self.word)
-        if not response.is_success:
-            return classify.of_refusal(response, self.profile, self.word)
-        return self._read_effect(response, json_object(response), order_id, amount_jpy)
 
-    async def look_up(self, order_id: int, amount_jpy: int, key: str) -> Outcome:
-        """Ask whether the effect exists."""
+    async def look_up(self, order_id: int, amount_jpy: int, key: str, age_seconds: float) -> Outcome:
+        """Ask whether the effect exists; ``age_seconds`` since it was first asked for."""
         if self.profile.look_up is LookUp.NONE:
-            return self._without_look_up()
+            return self._without_look_up(age_seconds)
         by_key = self.profile.look_up is LookUp.BY_KEY
         path = f"{self.key_path}/{key}" if by_key else f"{self.order_path}/{order_id}"
         try:
             response = await self._connected().call("GET", path)
+            return self._read_look_up(response, order_id, amount_jpy)
         except Exception as error:
             return classify.of_exception(error, self.word)
-        return self._read_look_up(response, order_id, amount_jpy)
+
+    async def probe(self) -> Outcome:
+        """Ask for an order that cannot be: whatever a working service answers, it works."""
+        try:
+            response = await self._connected().call("GET", f"{self.order_path}/0")
+        except Exception as error:
+            return classify.of_exception(error, self.word)
+        out_of_order = classify.is_systemic(response.status_code)
+        return Outcome(OutcomeClass.ABSENT, f"{self.word}-OUTCOME-UNKNOWN", response.status_code, systemic=out_of_order)
 
     async def aclose(self) -> None:
         """Close the connections."""
@@ -69,20 +79,22 @@ class EffectService(ABC):
             self._connection = ServiceConnection(self.base_url, self.timeout_seconds)
         return self._connection
 
-    def _without_look_up(self) -> Outcome:
-        # Where keys are honoured, the same key with the same body is the look-up; where not, only a person can know.
-        cls = OutcomeClass.REFUSED if self.profile.honours_keys else OutcomeClass.MISMATCH
+    def _without_look_up(self, age_seconds: float) -> Outcome:
+        # While a key is remembered, the same key with the same body is the look-up; otherwise only a person can know.
+        remembered = self.profile.honours_keys and age_seconds < self.profile.key_ttl_seconds
+        cls = OutcomeClass.SEND_AGAIN if remembered else OutcomeClass.MISMATCH
         return Outcome(cls, f"{self.word}-OUTCOME-UNKNOWN")
 
     def _read_look_up(self, response: httpx.Response, order_id: int, amount_jpy: int) -> Outcome:
-        status = response.status_code
-        if status == 404:
+        status, answer = response.status_code, json_object(response)
+        if status == 404 and (answer is not None or self.profile.plain_not_found_means_absent):
             return Outcome(OutcomeClass.ABSENT, f"{self.word}-OUTCOME-UNKNOWN", status)
         if status == 429:
             return classify.of_refusal(response, self.profile, self.word)
         if not response.is_success:
-            return Outcome(OutcomeClass.AMBIGUOUS, f"{self.word}-OUTCOME-UNKNOWN", status, systemic=True)
-        return self._read_effect(response, json_object(response), order_id, amount_jpy)
+            systemic = classify.is_systemic(status)
+            return Outcome(OutcomeClass.AMBIGUOUS, f"{self.word}-OUTCOME-UNKNOWN", status, systemic=systemic)
+        return self._read_effect(response, answer, order_id, amount_jpy)
 
     def _read_effect(
         self, response: httpx.Response, effect: dict[str, Any] | None, order_id: int, amount_jpy: int
@@ -102,10 +114,15 @@ class EffectService(ABC):
         return replace(outcome, cls=OutcomeClass.DONE, reason=None, remote_id=self._remote_id(effect, order_id))
 
     def _remote_id(self, effect: dict[str, Any], order_id: int) -> str:
-        found = next((effect[name] for name in self.id_fields if effect.get(name) not in (None, "")), None)
-        return str(found)[:128] if found is not None else f"order-{order_id}"
+        found = next((str(effect[name]) for name in self.id_fields if effect.get(name) not in (None, "")), None)
+        if found is None:
+            return f"order-{order_id}"
+        if found.isascii() and found.isprintable() and len(found) <= _LONGEST_ID:
+            return found
+        return f"sha256-{hashlib.sha256(found.encode(errors='replace')).hexdigest()}"
 
 
+_LONGEST_ID = 128
 _SUCCEEDED = frozenset(
     {"completed", "paid", "succeeded", "success", "captured", "sent", "accepted", "queued", "delivered", "ok"}
 )

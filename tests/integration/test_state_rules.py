@@ -12,7 +12,7 @@ from domain.errors import InvariantBroken
 from domain.states import BATCH_TRANSITIONS, EFFECT_TRANSITIONS, BatchState, EffectKind, EffectState
 from resources.database import batches, effects
 from resources.database.effects import PlannedEffect
-from tests.integration.batches import Installation
+from tests.integration.batches import Installation, order_row
 
 REFUSED = "BO001"
 
@@ -198,8 +198,8 @@ def test_a_row_has_one_order_for_ever(installation: Installation) -> None:
 
 @pytest.mark.parametrize(
     "change",
-    ["amount = 99", "amount = 1000001", "currency = 'USD'", "status = 'CANCELLED'", "order_number = null", "client = null",
-     "csv_source = null", "import_row_number = null", "import_row_number = 77"],
+    ["amount = 99", "amount = 1000001", "currency = 'USD'", "order_number = null", "client = null",
+     "csv_source = null"],
 )  # fmt: skip
 def test_an_order_of_a_batch_is_never_incomplete(installation: Installation, change: str) -> None:
     batch = installation.ordered(1)
@@ -208,9 +208,46 @@ def test_an_order_of_a_batch_is_never_incomplete(installation: Installation, cha
         installation.execute(f"update orders set {change} where batch_id = %s", batch)
 
 
+@pytest.mark.parametrize("table", ["orders", "import_rows"])
+@pytest.mark.parametrize("change", ["import_row_number = 77", "import_row_number = import_row_number + 1", "batch_id = 'b'"])
+def test_the_identity_of_a_row_never_changes(installation: Installation, table: str, change: str) -> None:
+    batch = installation.ordered(1)
+
+    with pytest.raises(psycopg.Error) as refused:
+        installation.execute(f"update {table} set {change} where batch_id = %s", batch)
+    assert refused.value.sqlstate == "BO003"
+
+
+@pytest.mark.parametrize("statement", ["delete from {}", "truncate {} cascade"])
+@pytest.mark.parametrize("table", ["batches", "import_rows"])
+def test_what_a_batch_was_made_of_is_never_deleted(installation: Installation, table: str, statement: str) -> None:
+    installation.ordered(1)
+
+    with pytest.raises(psycopg.Error) as refused:
+        installation.execute(statement.format(table))
+    assert refused.value.sqlstate == "BO003"
+
+
+def test_there_is_no_row_of_no_batch_and_no_order_of_no_accepted_row(installation: Installation) -> None:
+    """Checked once per statement, in place of foreign keys."""
+    batch = installation.validated([order_row(), order_row(email="")])
+    stray_row = """insert into import_rows (batch_id, import_row_number, line_number, state, cells, issues)
+                   values ('none', 1, 2, 'rejected', '', '[{"column": "email", "code": "ORD-EMAIL-MISSING"}]')"""
+    stray_order = """insert into orders (batch_id, csv_source, import_row_number, client, order_number, amount)
+                     values (%s, 'f', %s, 'c', 'N', 100)"""
+
+    with pytest.raises(psycopg.errors.ForeignKeyViolation):
+        installation.execute(stray_row)
+    for row in (2, 3, None):  # rejected, not there, not named
+        with pytest.raises(psycopg.IntegrityError):
+            installation.execute(stray_order, batch, row)
+    with pytest.raises(psycopg.IntegrityError):
+        installation.execute(stray_order, "none", 1)
+
+
 @pytest.mark.parametrize(
     "change",
-    ["state = 'rejected'", "amount = null", "amount = 99", "order_number = null",
+    ["state = 'rejected'", "state = 'rejected', issues = '[]'", "amount = null", "amount = 99", "order_number = null",
      """issues = '[{"column": "email", "code": "ORD-EMAIL-FORMAT"}]'"""],
 )  # fmt: skip
 def test_an_accepted_row_is_complete_and_a_rejected_one_says_why(installation: Installation, change: str) -> None:

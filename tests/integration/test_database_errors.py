@@ -1,0 +1,214 @@
+"""The driver's errors end at the border: they become ours, and what they say about customers goes no further."""
+
+from __future__ import annotations
+
+import logging
+import traceback
+from collections.abc import Callable
+
+import psycopg
+import pytest
+from sqlalchemy import Connection, make_url, text
+
+from domain.errors import BulkOrdersError, DatabaseUnavailable, InvariantBroken, SettingRefused
+from domain.states import RowState
+from resources.database import import_rows, keys
+from resources.database.connection import Actor, connect_once
+from resources.database.database import Database
+from resources.database.import_rows import StoredRow
+from resources.encryption import Vault
+from tests.integration.batches import Installation
+
+CANARY = "canary@example.jp"
+
+
+def insert_taken(tx: Connection) -> None:
+    insert = text("insert into encryption_keys values (:v, '')")
+    tx.execute(insert, {"v": CANARY})
+    tx.execute(insert, {"v": CANARY})
+
+
+def bad_cast(tx: Connection) -> None:
+    tx.execute(text("select cast(:v as integer)"), {"v": CANARY})
+
+
+def bad_check(tx: Connection) -> None:
+    insert = "insert into batches (batch_id, file_sha256, source_name, client, code_version, started_by) values (:v, '', '', '', '', '')"
+    tx.execute(text(insert), {"v": CANARY})
+
+
+def raised_by_a_function(tx: Connection) -> None:
+    tx.execute(text(f"do $$ begin raise exception '{CANARY}' using detail = '{CANARY}'; end $$"))
+
+
+def bad_statement(tx: Connection) -> None:
+    tx.execute(text(f"select nothing from '{CANARY}'"))
+
+
+def missing_parameter(tx: Connection) -> None:
+    tx.execute(text("select :v, :w"), {"v": CANARY})
+
+
+def bad_copy(tx: Connection) -> None:
+    row = StoredRow(0, 0, RowState.REJECTED.value, CANARY.encode(), order_number=CANARY)
+    import_rows.store(tx, "none", [row])
+
+
+def unfit_value_in_copy(tx: Connection) -> None:
+    row = StoredRow(1, 1, RowState.REJECTED.value, CANARY.encode(), quantity=10**12, order_number=CANARY)
+    import_rows.store(tx, "none", [row])
+
+
+WORKS = [insert_taken, bad_cast, bad_check, raised_by_a_function, bad_statement, missing_parameter, bad_copy, unfit_value_in_copy]
+
+
+@pytest.mark.parametrize("work", WORKS, ids=lambda work: work.__name__)
+def test_an_error_says_which_rule_was_hit_and_nothing_of_the_value(
+    installation: Installation, work: Callable[[Connection], None], caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    with pytest.raises(InvariantBroken) as refused, installation.database.begin() as tx:
+        work(tx)
+    told = "".join(traceback.format_exception(refused.value)) + repr(refused.value.facts) + caplog.text
+
+    assert refused.value.code == "SYS-DATABASE-REFUSED"
+    assert set(refused.value.facts) == {"sqlstate", "constraint"}
+    assert refused.value.__suppress_context__
+    assert CANARY not in told
+
+
+def test_a_rule_is_named(installation: Installation) -> None:
+    with pytest.raises(InvariantBroken) as refused, installation.database.begin() as tx:
+        insert_taken(tx)
+
+    assert refused.value.facts == {"sqlstate": "23505", "constraint": "encryption_keys_pkey"}
+
+
+def test_an_exception_of_ours_passes_as_it_is(installation: Installation) -> None:
+    ours = SettingRefused("SYS-COMMAND-LINE")
+    with pytest.raises(SettingRefused) as passed, installation.database.begin():
+        raise ours
+
+    assert passed.value is ours
+
+
+def test_a_failed_transaction_leaves_nothing(installation: Installation) -> None:
+    with pytest.raises(InvariantBroken), installation.database.begin() as tx:
+        insert_taken(tx)
+
+    assert installation.execute("select count(*) from encryption_keys") == [(0,)]
+
+
+def changed(url: str, **parts: object) -> str:
+    return make_url(url).set(**parts).render_as_string(hide_password=False)  # type: ignore[arg-type]
+
+
+def failure_at(url: str) -> BulkOrdersError:
+    with pytest.raises(BulkOrdersError) as refused:
+        with connect_once(url) as connection:
+            connection.execute(text("select 1"))
+    with pytest.raises(type(refused.value)), Database(url, Actor("test")).begin():
+        pass
+    told = "".join(traceback.format_exception(refused.value))
+    assert "pw-canary" not in told
+    assert refused.value.__suppress_context__
+    return refused.value
+
+
+def test_a_database_that_does_not_answer_is_worth_trying_again(database_url: str) -> None:
+    error = failure_at(changed(database_url, port=9))
+
+    assert isinstance(error, DatabaseUnavailable)
+    assert error.code == "SYS-DATABASE-UNREACHABLE"
+
+
+def test_a_wrong_password_is_a_setting(database_url: str) -> None:
+    """Trying again unchanged would lock the account, not open it."""
+    error = failure_at(changed(database_url, password="pw-canary"))
+
+    assert isinstance(error, SettingRefused)
+    assert error.code == "SYS-DATABASE-LOGIN"
+
+
+def test_a_database_that_is_not_there_is_a_setting(database_url: str) -> None:
+    error = failure_at(changed(database_url, database="no_such_database"))
+
+    assert error.code == "SYS-DATABASE-LOGIN"
+
+
+def test_a_host_nobody_knows_is_worth_trying_again(database_url: str) -> None:
+    error = failure_at(changed(database_url, host="no-such-host.invalid"))
+
+    assert error.code == "SYS-DATABASE-UNREACHABLE"
+
+
+@pytest.mark.parametrize("url", ["", "nonsense pw-canary", "mysql://u:pw-canary@h/d", "sqlite:///x", "postgresql://h:port/d"])
+def test_an_address_that_is_none_is_refused_without_being_shown(url: str) -> None:
+    with pytest.raises(SettingRefused) as refused, connect_once(url):
+        pass
+
+    assert refused.value.facts["variable"] == "DATABASE_URL"
+    assert "canary" not in str(refused.value)
+
+
+def test_a_connection_that_is_cut_is_worth_trying_again(installation: Installation) -> None:
+    with pytest.raises(DatabaseUnavailable) as refused, installation.database.begin() as tx:
+        pid = tx.execute(text("select pg_backend_pid()")).scalar_one()
+        installation.execute("select pg_terminate_backend(%s)", pid)
+        tx.execute(text("select 1"))
+    assert refused.value.code == "SYS-DATABASE-UNREACHABLE"
+
+    with installation.database.begin() as tx:
+        assert tx.execute(text("select 1")).scalar_one() == 1
+
+
+def test_a_hold_that_is_lost_writes_nothing_more(installation: Installation) -> None:
+    """Its session has ended, and so has its lock: another may be at work already."""
+    batch = installation.ordered(1)
+    with pytest.raises(DatabaseUnavailable), installation.database.hold_batch(batch) as hold:
+        with hold.begin() as tx:
+            pid = tx.execute(text("select pg_backend_pid()")).scalar_one()
+        installation.execute("select pg_terminate_backend(%s)", pid)
+        for _ in range(2):  # the first finds the session gone; the second must not get another one
+            with pytest.raises(DatabaseUnavailable), hold.begin() as tx:
+                tx.execute(text("select 1"))
+        with hold.begin():
+            pass
+
+
+@pytest.mark.parametrize("condition", ["40001", "40P01", "53300", "55P03", "57014", "57P01"])
+def test_what_passes_by_itself_is_worth_trying_again(installation: Installation, condition: str) -> None:
+    with pytest.raises(DatabaseUnavailable), installation.database.begin() as tx:
+        tx.execute(text(f"do $$ begin raise exception 'x' using errcode = '{condition}'; end $$"))
+
+
+def test_a_session_says_who_acts_in_universal_time(installation: Installation) -> None:
+    with installation.database.begin() as tx:
+        query = "select current_setting('timezone'), current_setting('bulk_orders.actor'), current_setting('search_path')"
+        assert tx.execute(text(query)).one() == ("UTC", "test", "bulk_orders,public")
+
+
+def test_the_first_key_is_admitted_and_no_other_after_it(installation: Installation) -> None:
+    """A wrong key is noticed at start, not at the first row it cannot open."""
+    with installation.database.begin() as tx:
+        before = keys.any_known(tx)
+        keys.admit(tx, installation.vault)
+    with installation.database.begin() as tx:
+        keys.admit(tx, installation.vault)
+        after = keys.any_known(tx)
+
+    assert (before, after) == (False, True)
+    with pytest.raises(BulkOrdersError) as refused, installation.database.begin() as tx:
+        keys.admit(tx, Vault(bytes(32)))
+    assert refused.value.code == "SYS-KEY-WRONG"
+    assert installation.execute("select count(*) from encryption_keys") == [(1,)]
+
+
+def test_nothing_of_us_stays_connected(database_url: str) -> None:
+    with connect_once(database_url) as connection:
+        connection.execute(text("select 1"))
+    query = "select count(*) from pg_stat_activity where datname = current_database() and application_name = 'bulk-orders'"
+    with psycopg.connect(database_url) as outside:
+        row = outside.execute(query).fetchone()
+
+    assert row == (0,)
