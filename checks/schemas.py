@@ -20,6 +20,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import pandera.pandas as pa
+from pandera.dtypes import immutable
+from pandera.engines import pandas_engine
 from pandera.errors import SchemaErrors
 
 from domain.columns import BY_NAME, COLUMNS, Column
@@ -28,6 +30,24 @@ from domain.money import MAX_JPY, MIN_JPY, PLAIN_NUMBER
 Mask = npt.NDArray[np.bool_]
 Fault = tuple[str, str, Mask]
 """Column, issue code, and which rows have it."""
+
+TEXT = pd.StringDtype("pyarrow", na_value=np.nan)
+"""What pandas calls ``str``."""
+
+
+@immutable
+class ArrowText(pandas_engine.DataType):
+    """The column type ``TEXT`` for Pandera, whose own asks cell by cell whether it is a string (15 ms per 10,000 rows)."""
+
+    type = TEXT
+
+    def check(self, pandera_dtype: Any, data_container: Any = None) -> bool:
+        """Whether a column is stored as ``TEXT``, which can hold nothing but strings and nulls."""
+        return data_container is not None and bool(data_container.dtype == TEXT)
+
+
+ARROW_TEXT = ArrowText()  # type: ignore[call-arg]  # Pandera's base makes its own __init__ of ``type``
+
 
 MAX_QUANTITY = 1_000_000
 FIRST_DAY, LAST_DAY = "2000-01-01", "2099-12-31"
@@ -65,7 +85,7 @@ class Rule:
 class Stage:
     """A frame at one stage: per column its type and rules; rules over several columns, under the one they concern."""
 
-    columns: Mapping[str, tuple[str, Sequence[Rule]]]
+    columns: Mapping[str, tuple[str | ArrowText, Sequence[Rule]]]
     across: Mapping[str, Rule] = field(default_factory=dict)
     nullable: Collection[str] = frozenset()
 
@@ -89,7 +109,7 @@ class Stage:
 
 
 def _matches(pattern: str) -> Callable[[Any], Any]:
-    return lambda cells: (cells == "") | cells.str.fullmatch(pattern)
+    return lambda cells: cells.str.fullmatch(f"(?:{pattern})?")
 
 
 def days(cells: pd.Series[str]) -> pd.Series[pd.Timestamp]:
@@ -146,7 +166,7 @@ AMOUNT_PRESENT = Rule(
 _ALSO = {"order_number": [NOT_TWICE], "ordered_on": [REAL_DAY]}
 
 ORDER_TEXT = Stage(
-    {column.name: ("str", [*_text_rules(column), *_ALSO.get(column.name, [])]) for column in COLUMNS},
+    {column.name: (ARROW_TEXT, [*_text_rules(column), *_ALSO.get(column.name, [])]) for column in COLUMNS},
     across={"amount": AMOUNT_PRESENT},
 )
 
@@ -180,20 +200,20 @@ VALIDATED_ORDERS = Stage(
     {
         "import_row_number": ("int64", [_POSITIVE]),
         "line_number": ("int64", [_POSITIVE]),
-        "order_number": ("str", [*_text_rules(BY_NAME["order_number"]), NOT_TWICE]),
-        "customer_name": ("str", _text_rules(BY_NAME["customer_name"])),
-        "email": ("str", _text_rules(BY_NAME["email"])),
-        "item_code": ("str", _text_rules(BY_NAME["item_code"])),
-        "item_name": ("str", _text_rules(BY_NAME["item_name"])),
+        "order_number": (ARROW_TEXT, [*_text_rules(BY_NAME["order_number"]), NOT_TWICE]),
+        "customer_name": (ARROW_TEXT, _text_rules(BY_NAME["customer_name"])),
+        "email": (ARROW_TEXT, _text_rules(BY_NAME["email"])),
+        "item_code": (ARROW_TEXT, _text_rules(BY_NAME["item_code"])),
+        "item_name": (ARROW_TEXT, _text_rules(BY_NAME["item_name"])),
         "quantity": ("Int64", [QUANTITY_RANGE]),
         "unit_price_jpy": ("Int64", [PRICE_RANGE]),
         "amount_jpy": ("int64", [AMOUNT_RANGE]),
-        "currency": ("str", [Rule("ORD-CURRENCY-UNKNOWN", lambda cells: cells == "JPY")]),
+        "currency": (ARROW_TEXT, [Rule("ORD-CURRENCY-UNKNOWN", lambda cells: cells == "JPY")]),
         "ordered_on": ("datetime64[s]", [DATE_RANGE]),
-        "phone": ("str", _text_rules(BY_NAME["phone"])),
-        "postal_code": ("str", _text_rules(BY_NAME["postal_code"])),
-        "address": ("str", _text_rules(BY_NAME["address"])),
-        "note": ("str", _text_rules(BY_NAME["note"])),
+        "phone": (ARROW_TEXT, _text_rules(BY_NAME["phone"])),
+        "postal_code": (ARROW_TEXT, _text_rules(BY_NAME["postal_code"])),
+        "address": (ARROW_TEXT, _text_rules(BY_NAME["address"])),
+        "note": (ARROW_TEXT, _text_rules(BY_NAME["note"])),
     },
     nullable={"quantity", "unit_price_jpy", "ordered_on"},
 )

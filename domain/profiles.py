@@ -21,7 +21,7 @@ from domain.states import EffectKind
 class ServiceProfile:
     """The capabilities of one service.
 
-    ``rate_per_second`` None means no known limit; ``settle_seconds`` is how long after a call in doubt an absence starts to
+    ``rate_per_second`` None (in a file: 0) means no known limit; ``settle_seconds`` is how long after a call in doubt an absence starts to
     mean something: its timeout and the service's own slowness together; ``second_look_seconds`` after the first absence it is
     looked for again. ``key_ttl_seconds``: how long the service remembers a key.
     """
@@ -98,4 +98,6 @@ def _checked(kind: EffectKind, stated: dict[str, Any]) -> dict[str, Any]:
         if stated["look_up"] not in list(LookUp):
             raise SettingRefused("SYS-SETTING-INVALID", variable="look_up", expected=", ".join(LookUp))
         stated["look_up"] = LookUp(stated["look_up"])
+    if stated.get("rate_per_second") == 0:
+        stated["rate_per_second"] = None
     return stated

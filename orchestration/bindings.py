@@ -8,6 +8,7 @@ from typing import Any
 
 import dagster as dg
 
+from assets.boundary import stage_boundary
 from assets.effects.lane import LaneLimits
 from assets.effects.work import EffectLimits, Services
 from assets.validated_csv.reading import ReadingLimits
@@ -32,7 +33,9 @@ def make_resources(settings: Settings) -> Mapping[str, Any]:
     @dg.resource(description="The business database, in the name of this run; holds the run's lease.")
     def database(context: dg.InitResourceContext) -> Iterator[Database]:
         run_id = context.run_id or ""
-        with run_lease.held_lease(database_url(settings), run_id):
+        with stage_boundary():
+            url = database_url(settings)
+        with run_lease.held_lease(url, run_id):
             connected = open_database(settings, Actor(_actor(context), run_id, code_version()))
             try:
                 yield connected
@@ -42,7 +45,8 @@ def make_resources(settings: Settings) -> Mapping[str, Any]:
     @dg.resource(required_resource_keys={"database"}, description="Encrypts and opens personal data.")
     def vault(context: dg.InitResourceContext) -> Vault:
         opened: Database = context.resources.database
-        return admitted_vault(settings, opened)
+        with stage_boundary():
+            return admitted_vault(settings, opened)
 
     @dg.resource(description="The folders of batches.")
     def batch_files(_: dg.InitResourceContext) -> BatchFiles:
@@ -50,7 +54,8 @@ def make_resources(settings: Settings) -> Mapping[str, Any]:
 
     @dg.resource(description="The payment and the notification service.")
     def services(_: dg.InitResourceContext) -> Services:
-        return make_services(settings)
+        with stage_boundary():
+            return make_services(settings)
 
     return {
         "database": database,

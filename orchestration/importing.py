@@ -12,17 +12,15 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
-from assets.batch_report.work import REPORT_FOLDER
 from domain.errors import BatchPaused
 from domain.states import FINISHED_BATCH, BatchState
 from orchestration.admission import admit
 from orchestration.bindings import admitted_vault, make_services, open_batch_files, open_database, reading_limits
 from orchestration.forecast import Forecast, forecast
 from orchestration.local_services import LocalServices
-from orchestration.settings import Settings
 from orchestration.stack import running_stack
 from orchestration.version import code_version
 from orchestration.watching import Watcher
@@ -50,15 +48,10 @@ class Imported:
 class Importer:
     """Imports files with the services that run; used within one command."""
 
-    def __init__(self, settings: Settings, services: LocalServices) -> None:
-        self._settings = replace(
-            settings,
-            database_url=services.database_url,
-            payment_service_url=services.payment_service_url,
-            notification_service_url=services.notification_service_url,
-        )
+    def __init__(self, services: LocalServices) -> None:
+        self._settings = services.settings
         self._home = services.home
-        self._environment = children.python_environment(services.environment() | self._settings.as_environment())
+        self._environment = children.python_environment(services.environment())
         self._actor = Actor(f"cli:{getpass.getuser()}", "", code_version())
         self._database = open_database(self._settings, self._actor)
         self._files = open_batch_files(self._settings)
@@ -84,7 +77,7 @@ class Importer:
                 self._work(batch.batch_id, watcher)
             except KeyboardInterrupt:
                 raise BatchPaused("BATCH-INTERRUPTED", batch=batch.batch_id) from None
-        report_dir = self._files.batch_dir(batch.batch_id) / REPORT_FOLDER
+        report_dir = self._files.report_dir(batch.batch_id)
         return Imported(self._read(batch.batch_id), finished_before, report_dir)
 
     def forecast(self, path: Path, client: str) -> Forecast:

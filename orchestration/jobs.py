@@ -12,6 +12,7 @@ process_batch = dg.define_asset_job(
     partitions_def=BATCHES,
     # One process for all stages: four times faster than one each, and no orphaned step that pays after its run died.
     executor_def=dg.in_process_executor,
+    # Run retries are off (the sensor takes unfinished batches up again); should somebody turn them on, then only so.
     tags={"dagster/retry_strategy": "FROM_ASSET_FAILURE"},
     description="""A batch from its file to its report: validate, create orders, pay and notify, reconcile.
 

@@ -9,10 +9,12 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from domain.errors import TerminalError
+from domain.profiles import load_profile
+from domain.states import EffectKind
 from orchestration import dagster_home
 from orchestration.settings import Settings
 from resources.local.postgres_server import PostgresServer
@@ -22,23 +24,34 @@ from resources.local.shared_process import Server, Share
 
 @dataclass(frozen=True, slots=True)
 class LocalServices:
-    """Addresses of everything, and what this command shares of it. ``repr`` shows no password."""
+    """The settings with every address filled in, and what this command shares of our own servers, by name."""
 
-    home: Path
-    database_url: str = field(repr=False)
-    payment_service_url: str
-    notification_service_url: str
+    settings: Settings
     own: Mapping[str, Share] = field(repr=False)
-    """Our own servers among them, by name."""
+
+    @property
+    def home(self) -> Path:
+        """The folder of this installation."""
+        return self.settings.home
+
+    @property
+    def database_url(self) -> str:
+        """The database, with its password: never shown."""
+        return str(self.settings.database_url)
+
+    @property
+    def payment_service_url(self) -> str:
+        """The payment service."""
+        return str(self.settings.payment_service_url)
+
+    @property
+    def notification_service_url(self) -> str:
+        """The notification service."""
+        return str(self.settings.notification_service_url)
 
     def environment(self) -> dict[str, str]:
         """The variables for Dagster's processes; for this process, set them before ``DagsterInstance.get()``."""
-        services = {
-            "BULK_ORDERS_HOME": str(self.home),
-            "PAYMENT_SERVICE_URL": self.payment_service_url,
-            "NOTIFICATION_SERVICE_URL": self.notification_service_url,
-        }
-        return dagster_home.environment(self.home / "dagster", self.database_url, services)
+        return dagster_home.environment(self.home / "dagster", self.database_url, self.settings.as_environment())
 
 
 @contextmanager
@@ -55,22 +68,32 @@ def local_services(settings: Settings, report: Callable[[str], None] = lambda _:
     """
     home = settings.home.absolute()
     own: dict[str, Share] = {}
+    for kind, profile in (
+        (EffectKind.PAYMENT, settings.payment_profile),
+        (EffectKind.NOTIFICATION, settings.notification_profile),
+    ):
+        load_profile(kind, profile)  # a wrong one is said now, not by the first run
     with ExitStack() as held:
         # Entered first, left last: whoever works with the database ends before it does.
         database_url = database(settings, held, own, report)
         _prepare(database_url)
-        urls = {
-            "payments": settings.payment_service_url,
-            "notifications": settings.notification_service_url,
-        }
-        kinds: tuple[Kind, Kind] = ("payments", "notifications")
-        for kind in kinds:
-            if urls[kind] is None:
-                service = SandboxService(home, kind)
-                own[f"sandbox-{kind}"] = _share(held, home, f"sandbox-{kind}", service, report)
-                urls[kind] = service.url
+        complete = replace(
+            settings,
+            home=home,
+            import_dir=settings.watched_dir.absolute(),
+            database_url=database_url,
+            payment_service_url=settings.payment_service_url or _sandbox(held, home, "payments", own, report),
+            notification_service_url=settings.notification_service_url
+            or _sandbox(held, home, "notifications", own, report),
+        )
         dagster_home.write_instance(home / "dagster", settings.max_concurrent_batches)
-        yield LocalServices(home, database_url, str(urls["payments"]), str(urls["notifications"]), own)
+        yield LocalServices(complete, own)
+
+
+def _sandbox(held: ExitStack, home: Path, kind: Kind, own: dict[str, Share], report: Callable[[str], None]) -> str:
+    service = SandboxService(home, kind)
+    own[f"sandbox-{kind}"] = _share(held, home, f"sandbox-{kind}", service, report)
+    return service.url
 
 
 def database(

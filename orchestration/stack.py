@@ -92,9 +92,7 @@ class Stack:
                     self._supervisor.stop()
 
     def _start(self, services: LocalServices) -> None:
-        environment = children.python_environment(
-            services.environment() | {"IMPORT_DIR": str(self._settings.watched_dir.absolute())}
-        )
+        environment = children.python_environment(services.environment())
         parts = _Parts(self._home, environment)
         port = free_port()
         workspace = dagster_home.write_workspace(self._home / "dagster", port)

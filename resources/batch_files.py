@@ -68,7 +68,7 @@ class BatchFiles:
     def report_dir(self, batch_id: str) -> Path:
         """The folder of a batch's result files, made if it is missing."""
         with _our_errors():
-            return _make_private(self._folder_of(batch_id) / "reports")
+            return _make_private(self._folder_of(batch_id) / "report")
 
     def archived(self, batch_id: str) -> Path | None:
         """The archived file of a batch, or None."""

@@ -4,7 +4,7 @@ import time
 
 import dagster as dg
 
-from assets.batch_report.work import REPORT_FOLDER, close_batch, write_report
+from assets.batch_report.work import close_batch, write_report
 from assets.boundary import stage_boundary
 from assets.metadata import data_version, stage_metadata
 from assets.partitions import BATCHES, CODE_VERSION, GROUP, OWNERS
@@ -48,7 +48,7 @@ def batch_report(
     started = time.monotonic()
     with stage_boundary():
         batch_id = context.partition_key
-        report = write_report(database, vault, batch_id, batch_files.batch_dir(batch_id) / REPORT_FOLDER)
+        report = write_report(database, vault, batch_id, batch_files.report_dir(batch_id))
         findings = [
             reconciliation.three_books_agree(report.books),
             row_accounting.every_row_reported(report.books, report.rows_per_file),

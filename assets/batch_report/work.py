@@ -16,9 +16,6 @@ from resources.database.database import Database
 from resources.database.import_rows import RowOutcome
 from resources.encryption import Vault
 
-REPORT_FOLDER = "report"
-"""Within the folder of the batch."""
-
 
 @dataclass(frozen=True, slots=True)
 class BatchReport:

@@ -73,6 +73,8 @@ class EffectStream:
         make_mail = self._plans[EffectKind.NOTIFICATION].make_body
         ledger = Ledger(self._hold, profiles, make_mail, self._mail_was_planned)
         self._lanes = {kind: self._lane(kind, ledger) for kind in EffectKind if kind in self._selected}
+        for plan in self._plans.values():
+            plan.service.open()
         try:
             async with asyncio.TaskGroup() as group:
                 ticker = group.create_task(self._tick(emit))

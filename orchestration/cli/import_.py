@@ -36,7 +36,7 @@ def command(files: tuple[Path, ...], client: str, group: str | None, dry_run: bo
 
     settings = Settings.from_environment()
     with local_services(settings) as services:
-        importer = Importer(settings, services)
+        importer = Importer(services)
         try:
             if dry_run:
                 codes = [_dry_run(importer, path, client, settings.language, as_json) for path in files]

@@ -87,18 +87,24 @@ def translated() -> Iterator[None]:
 def _ours(error: BaseException | None, connection_lost: bool = False) -> BulkOrdersError:
     diagnosis = getattr(error, "diag", None)
     sqlstate = getattr(error, "sqlstate", None) or ""
+    if sqlstate.startswith(("28", "3D")) or (not sqlstate and _password_was_asked(error)):
+        return SettingRefused("SYS-DATABASE-LOGIN")
     if connection_lost or not sqlstate or sqlstate.startswith(_TRANSIENT_CLASSES):
         return DatabaseUnavailable("SYS-DATABASE-UNREACHABLE")
-    if sqlstate.startswith(("28", "3D")):
-        return SettingRefused("SYS-DATABASE-LOGIN")
     constraint = getattr(diagnosis, "constraint_name", None) or "-"
     return InvariantBroken("SYS-DATABASE-REFUSED", sqlstate=sqlstate, constraint=constraint)
+
+
+def _password_was_asked(error: BaseException | None) -> bool:
+    """Whether the server turned us away after it had asked who we are: a failed connection has no SQLSTATE in libpq."""
+    refused = getattr(error, "pgconn", None)
+    return bool(refused is not None and refused.used_password)
 
 
 def _driver_url(url: str) -> str:
     try:
         parsed = make_url(url)
-    except SQLAlchemyError:
+    except (SQLAlchemyError, ValueError):  # ValueError: the port is no number
         raise SettingRefused(
             "SYS-SETTING-INVALID", variable="DATABASE_URL", expected="postgresql://user:password@host/name"
         ) from None

@@ -50,7 +50,7 @@ class Breaker:
             self._failures = 0
             return
         self._failures += 1
-        not_allowed = outcome.http_status in (401, 403)
+        not_allowed = outcome.http_status in (401, 403, 407)
         if self.opened is None and (not_allowed or self._failures >= _FAILURES_IN_A_ROW):
             # Set before anything is awaited: of all calls in flight one opens it, once.
             self.opened = BreakerState(open=True, reason=outcome.reason, seconds_to_probe=self._cooldown_seconds)

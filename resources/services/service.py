@@ -64,6 +64,10 @@ class EffectService(ABC):
         out_of_order = classify.is_systemic(response.status_code)
         return Outcome(OutcomeClass.ABSENT, f"{self.word}-OUTCOME-UNKNOWN", response.status_code, systemic=out_of_order)
 
+    def open(self) -> None:
+        """Make ready to call. It takes 50 ms, which must not pass between a permit of the rate limit and its call."""
+        self._connected()
+
     async def aclose(self) -> None:
         """Close the connections."""
         if self._connection is not None:

@@ -20,7 +20,7 @@ from assets.effects.stream import StreamReport
 from assets.effects.work import ALL_KINDS, EffectLimits, EffectWork, Services, effect_work
 from assets.validated_csv.reading import ReadingLimits
 from assets.validated_csv.work import validate_batch
-from domain.outcomes import LookUp
+from domain.outcomes import LookUp, Patience
 from domain.profiles import ServiceProfile
 from domain.states import EffectKind
 from orchestration.admission import admit
@@ -128,18 +128,21 @@ def services(
     timeout_seconds: float = 3.0,
 ) -> Services:
     """Both services with quick profiles; ``payments`` and ``notifications`` change these."""
-    quick: dict[str, Any] = {"name": "quick", "look_up": LookUp.BY_ORDER, "settle_seconds": 0.2}
+    quick: dict[str, Any] = {
+        "name": "quick",
+        "look_up": LookUp.BY_ORDER,
+        "settle_seconds": 0.2,
+        "second_look_seconds": 0.1,
+    }
     return Services(
         PaymentService(payments_url, ServiceProfile(**{**quick, **(payments or {})}), timeout_seconds),
-        NotificationService(
-            notifications_url, ServiceProfile(**{**quick, **(notifications or {})}), timeout_seconds
-        ),
+        NotificationService(notifications_url, ServiceProfile(**{**quick, **(notifications or {})}), timeout_seconds),
     )
 
 
 def limits(concurrency: int = 8, chunk: int = 20, cooldown_seconds: float = 0.3, **more: int) -> EffectLimits:
     """How much at once."""
-    lane = LaneLimits(concurrency, chunk, **more)
+    lane = LaneLimits(concurrency, chunk, Patience(**more))
     return EffectLimits(lane, lane, cooldown_seconds)
 
 
@@ -152,9 +155,7 @@ def working(
     selected: frozenset[EffectKind] = ALL_KINDS,
 ) -> Iterator[EffectWork]:
     """The effects of a batch being made."""
-    with effect_work(
-        installation.database, installation.vault, of, within or limits(), batch_id, selected
-    ) as work:
+    with effect_work(installation.database, installation.vault, of, within or limits(), batch_id, selected) as work:
         yield work
 
 

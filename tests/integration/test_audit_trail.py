@@ -39,7 +39,7 @@ def trail(installation: Installation, payments: Any, notifications: Any) -> tupl
     notifications.behave(fault_orders={"decline": [ids[2]]})
     with installation.database.begin() as tx:
         batches.pause(tx, batch, BatchPaused("BATCH-PAUSED-PAYMENTS", batch=batch, reason="PAY-THROTTLED"), 0.0)
-    of = services(str(payments.http.base_url), str(notifications.http.base_url), payments={"second_look_seconds": 0.1})
+    of = services(str(payments.http.base_url), str(notifications.http.base_url))
     work_through(installation, batch, of)
     return installation, batch
 
@@ -71,7 +71,11 @@ def test_every_change_of_a_state_left_its_event(trail: tuple[Installation, str])
 
 @pytest.mark.parametrize(
     ("table", "word", "column"),
-    [("payments", "payment", "order_id"), ("notifications", "notification", "order_id"), ("orders", "order", "order_id")],
+    [
+        ("payments", "payment", "order_id"),
+        ("notifications", "notification", "order_id"),
+        ("orders", "order", "order_id"),
+    ],
 )
 def test_the_events_alone_tell_where_every_effect_stands(
     trail: tuple[Installation, str], table: str, word: str, column: str
@@ -104,7 +108,9 @@ def test_a_hand_in_the_database_is_named_too(installation: Installation) -> None
     batch = installation.validated([order_row()])
     installation.execute("update batches set state = 'ordered' where batch_id = %s", batch)
     user = installation.execute("select session_user")[0][0]
-    last = installation.execute("select event, actor from audit_events where chain = %s order by seq desc limit 1", batch)
+    last = installation.execute(
+        "select event, actor from audit_events where chain = %s order by seq desc limit 1", batch
+    )
 
     assert last == [("batch:validated:ordered", f"database:{user}")]
 
@@ -162,82 +168,69 @@ CHANGES = [
 
 
 @pytest.mark.parametrize("role", ["origin", "replica", "local"])
-@pytest.mark.parametrize("change", CHANGES)
-def test_an_event_cannot_be_changed_by_anyone(installation: Installation, change: str, role: str) -> None:
+def test_an_event_cannot_be_changed_by_anyone(installation: Installation, role: str) -> None:
     """As the owner and superuser, also in a session that switches ordinary triggers off."""
     installation.ordered(1)
-
-    with psycopg.connect(installation.url) as connection:
+    refusals = []
+    with psycopg.connect(installation.url, autocommit=True) as connection:
         connection.execute(f"set session_replication_role = {role}".encode())
-        with pytest.raises(psycopg.Error) as refused:
-            connection.execute(change.encode())
+        for change in CHANGES:
+            with pytest.raises(psycopg.Error) as refused:
+                connection.execute(change.encode())
+            refusals.append(refused.value.sqlstate)
 
-    assert refused.value.sqlstate == "BO002"
+    assert refusals == ["BO002"] * len(CHANGES)
 
 
-def tampered(installation: Installation, *statements: str) -> None:
-    """A superuser who takes the triggers away first."""
+def found_after(installation: Installation, batch: str, statement: str) -> list[tuple[int, str]]:
+    """What the verification says after a superuser took the triggers away and changed something; undone at the end."""
     with psycopg.connect(installation.url, options="-c search_path=bulk_orders,public") as connection:
         connection.execute(b"alter table audit_events disable trigger all")
-        for statement in statements:
-            connection.execute(statement.encode())
-        connection.execute(b"alter table audit_events enable always trigger user")
+        assert connection.execute(statement.encode()).rowcount > 0
+        rows = connection.execute(b"select seq, fault from audit_verify(%s)", (batch,)).fetchall()
+        connection.rollback()
+    return rows
 
 
-FIELDS = {
-    "at": "at = at + interval '1 microsecond'",
-    "actor": "actor = 'somebody'",
-    "run": "run_id = null",
-    "code": "code_version = '9'",
-    "event": "event = 'row:other'",
-    "reason": "reason = 'PAY-DECLINED'",
-    "subjects": "subjects = array_append(subjects, 9)",
-    "order of subjects": "subjects = array[2, 1]",
-    "amount": "amount_jpy = coalesce(amount_jpy, 0) + 1",
-    "hash": "hash = decode(repeat('ab', 32), 'hex')",
-}
+FIELDS = [
+    "at = at + interval '1 microsecond'",
+    "actor = 'somebody'",
+    "run_id = null",
+    "code_version = '9'",
+    "event = 'row:other'",
+    "reason = 'PAY-DECLINED'",
+    "subjects = array_append(subjects, 9)",
+    "subjects = array[2, 1]",
+    "amount_jpy = coalesce(amount_jpy, 0) + 1",
+    "hash = decode(repeat('ab', 32), 'hex')",
+]
 
 
-@pytest.mark.parametrize("change", FIELDS.values(), ids=FIELDS)
-def test_a_changed_event_is_found_where_it_is(installation: Installation, change: str) -> None:
+def test_a_changed_event_is_found_where_it_is(installation: Installation) -> None:
+    """Whichever of its fields was changed, by whatever hand."""
     batch = installation.ordered(2)
-    tampered(installation, f"update audit_events set {change} where seq = 2")
+    found = {
+        field: found_after(installation, batch, f"update audit_events set {field} where seq = 2") for field in FIELDS
+    }
 
-    [(seq, fault)] = verified(installation, batch)
-    assert (seq, fault) == (2, "content")
+    assert found == dict.fromkeys(FIELDS, [(2, "content")])
 
 
-@pytest.mark.parametrize(
-    ("statement", "expected"),
-    [
-        ("delete from audit_events where seq = 3", (4, "gap")),
-        ("delete from audit_events where seq = 1", (2, "gap")),
-        ("update audit_events set prev_hash = decode(repeat('ab', 32), 'hex') where seq = 3", (3, "link")),
-    ],
-)
-def test_a_missing_event_and_a_broken_link_are_found(
-    installation: Installation, statement: str, expected: tuple[int, str]
-) -> None:
+def test_missing_events_and_broken_links_are_found(installation: Installation) -> None:
+    """In the middle, at the beginning, at the end (by the head of the chain), and all of them."""
     batch = installation.ordered(2)
-    tampered(installation, statement)
+    [(last,)] = installation.execute("select max(seq) from audit_events where chain = %s", batch)
+    expected = {
+        "delete from audit_events where seq = 3": (4, "gap"),
+        "delete from audit_events where seq = 1": (2, "gap"),
+        "update audit_events set prev_hash = decode(repeat('ab', 32), 'hex') where seq = 3": (3, "link"),
+        f"delete from audit_events where seq = {last}": (last, "head"),
+        "delete from audit_events": (last, "head"),
+    }
 
-    assert verified(installation, batch) == [expected]
-
-
-def test_a_tail_that_was_cut_off_is_found_by_the_head(installation: Installation) -> None:
-    batch = installation.ordered(2)
-    last = installation.execute("select max(seq) from audit_events where chain = %s", batch)[0][0]
-    tampered(installation, f"delete from audit_events where seq = {last}")
-
-    assert verified(installation, batch) == [(last, "head")]
-
-
-def test_a_chain_that_was_removed_as_a_whole_is_found_by_its_head(installation: Installation) -> None:
-    batch = installation.ordered(2)
-    last = installation.execute("select max(seq) from audit_events where chain = %s", batch)[0][0]
-    tampered(installation, "delete from audit_events")
-
-    assert verified(installation, batch) == [(last, "head")]
+    assert {change: found_after(installation, batch, change) for change in expected} == {
+        change: [fault] for change, fault in expected.items()
+    }
 
 
 def test_two_writers_of_one_chain_leave_it_whole(installation: Installation) -> None:
@@ -266,5 +259,3 @@ def test_different_records_never_hash_alike(installation: Installation) -> None:
     records = [("ab", "c", None), ("a", "bc", None), ("ab", None, "c"), ("ab", "c", ""), ("ab,1:c", None, None)]
 
     assert len({installation.execute(query, *record)[0][0] for record in records}) == len(records)
-
-

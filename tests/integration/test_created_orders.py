@@ -16,11 +16,17 @@ from tests.integration.batches import HEADER, Installation, order_row
 
 
 def test_an_order_carries_its_batch_file_group_and_row(installation: Installation) -> None:
-    rows = [order_row(amount="1500", order_number="A-1"), order_row(email=""), order_row(amount="700", order_number="A-3")]
+    rows = [
+        order_row(amount="1500", order_number="A-1"),
+        order_row(email=""),
+        order_row(amount="700", order_number="A-3"),
+    ]
     batch = installation.admitted(installation.write(rows, "五月 orders.csv"), "Shop A", group="May")
     validate(installation, batch)
     create_orders(installation.database, batch)
-    columns = "batch_id, csv_source, bulk_import_group, import_row_number, client, order_number, amount, currency, status"
+    columns = (
+        "batch_id, csv_source, bulk_import_group, import_row_number, client, order_number, amount, currency, status"
+    )
     found = installation.execute(f"select {columns} from orders order by import_row_number")
 
     expected = (batch, "五月 orders.csv", "May")
@@ -81,17 +87,26 @@ def test_two_processes_at_once_make_one_set_of_orders(installation: Installation
 def test_a_number_that_another_batch_took_meanwhile_rejects_the_row(installation: Installation) -> None:
     """Both were validated before either had orders: the second finds its number taken."""
     first = installation.validated([order_row(order_number="A-1"), order_row(order_number="A-2", amount="900")])
-    second = installation.validated([order_row(order_number="A-2", amount="500"), order_row(order_number="A-3", amount="700")])
+    second = installation.validated(
+        [order_row(order_number="A-2", amount="500"), order_row(order_number="A-3", amount="700")]
+    )
     create_orders(installation.database, first)
     books = create_orders(installation.database, second)
 
     assert (books.rows_accepted, books.rows_rejected, books.orders) == (1, 1, 1)
-    assert (books.accepted_jpy, books.orders_jpy, books.batch.accepted_jpy, books.batch.accepted_rows) == (700, 700, 700, 1)
+    assert (books.accepted_jpy, books.orders_jpy, books.batch.accepted_jpy, books.batch.accepted_rows) == (
+        700,
+        700,
+        700,
+        1,
+    )
     rejected = installation.execute(
         "select import_row_number, issues from import_rows where batch_id = %s and state = 'rejected'", second
     )
     assert rejected == [(1, [{"column": "order_number", "code": "ORD-NUMBER-EARLIER"}])]
-    trail = installation.execute("select event, subjects from audit_events where chain = %s and event like 'row:%%:%%'", second)
+    trail = installation.execute(
+        "select event, subjects from audit_events where chain = %s and event like 'row:%%:%%'", second
+    )
     assert trail == [("row:accepted:rejected", [1])]
 
 

@@ -59,7 +59,16 @@ def unfit_value_in_copy(tx: Connection) -> None:
     import_rows.store(tx, "none", [row])
 
 
-WORKS = [insert_taken, bad_cast, bad_check, raised_by_a_function, bad_statement, missing_parameter, bad_copy, unfit_value_in_copy]
+WORKS = [
+    insert_taken,
+    bad_cast,
+    bad_check,
+    raised_by_a_function,
+    bad_statement,
+    missing_parameter,
+    bad_copy,
+    unfit_value_in_copy,
+]
 
 
 @pytest.mark.parametrize("work", WORKS, ids=lambda work: work.__name__)
@@ -142,7 +151,9 @@ def test_a_host_nobody_knows_is_worth_trying_again(database_url: str) -> None:
     assert error.code == "SYS-DATABASE-UNREACHABLE"
 
 
-@pytest.mark.parametrize("url", ["", "nonsense pw-canary", "mysql://u:pw-canary@h/d", "sqlite:///x", "postgresql://h:port/d"])
+@pytest.mark.parametrize(
+    "url", ["", "nonsense pw-canary", "mysql://u:pw-canary@h/d", "sqlite:///x", "postgresql://h:port/d"]
+)
 def test_an_address_that_is_none_is_refused_without_being_shown(url: str) -> None:
     with pytest.raises(SettingRefused) as refused, connect_once(url):
         pass
@@ -184,7 +195,9 @@ def test_what_passes_by_itself_is_worth_trying_again(installation: Installation,
 
 def test_a_session_says_who_acts_in_universal_time(installation: Installation) -> None:
     with installation.database.begin() as tx:
-        query = "select current_setting('timezone'), current_setting('bulk_orders.actor'), current_setting('search_path')"
+        query = (
+            "select current_setting('timezone'), current_setting('bulk_orders.actor'), current_setting('search_path')"
+        )
         assert tx.execute(text(query)).one() == ("UTC", "test", "bulk_orders,public")
 
 
@@ -207,7 +220,9 @@ def test_the_first_key_is_admitted_and_no_other_after_it(installation: Installat
 def test_nothing_of_us_stays_connected(database_url: str) -> None:
     with connect_once(database_url) as connection:
         connection.execute(text("select 1"))
-    query = "select count(*) from pg_stat_activity where datname = current_database() and application_name = 'bulk-orders'"
+    query = (
+        "select count(*) from pg_stat_activity where datname = current_database() and application_name = 'bulk-orders'"
+    )
     with psycopg.connect(database_url) as outside:
         row = outside.execute(query).fetchone()
 

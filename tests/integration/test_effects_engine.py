@@ -54,7 +54,9 @@ def assert_books_agree(books: Books) -> None:
 # -- the way it should go ---------------------------------------------------------------------------------------------
 
 
-def test_every_order_is_paid_once_and_mailed_once(installation: Installation, charging: Any, notifications: Any) -> None:
+def test_every_order_is_paid_once_and_mailed_once(
+    installation: Installation, charging: Any, notifications: Any
+) -> None:
     batch = installation.ordered(30)
     ids = installation.order_ids(batch)
 
@@ -64,7 +66,7 @@ def test_every_order_is_paid_once_and_mailed_once(installation: Installation, ch
     assert mails(notifications, ids) == once(ids)
     assert books.everything_settled
     assert books.everything_succeeded
-    assert {r.kind for r in reports if isinstance(r, LaneEnded) and r.paused_because is None} == set(EffectKind)
+    assert {r.kind for r in reports if isinstance(r, LaneEnded) and r.out_of_order is None} == set(EffectKind)
     jpy = charging.rows("SELECT sum(amount_jpy) FROM charges WHERE order_id BETWEEN ? AND ?", ids[0], ids[-1])
     assert jpy == [(books.orders_jpy,)]
 
@@ -82,7 +84,9 @@ def test_working_through_a_finished_batch_again_calls_nobody(
     assert [s.http.get("/_sandbox/summary").json() for s in (charging, notifications)] == before
 
 
-def test_mails_leave_while_other_orders_still_pay(installation: Installation, charging: Any, notifications: Any) -> None:
+def test_mails_leave_while_other_orders_still_pay(
+    installation: Installation, charging: Any, notifications: Any
+) -> None:
     """LIM-005: both stages are one stream."""
     charging.behave(latency_seconds=0.05)
     batch = installation.ordered(24)
@@ -187,7 +191,9 @@ def test_every_fault_of_a_service_ends_in_exactly_one_effect(
         between(charging, notifications, payments=SETTLE, notifications=SETTLE, timeout_seconds=SHORT),
     )
 
-    fired = {kind for (kind,) in service.rows("SELECT DISTINCT fault FROM requests WHERE order_id >= ?", ids[0]) if kind}
+    fired = {
+        kind for (kind,) in service.rows("SELECT DISTINCT fault FROM requests WHERE order_id >= ?", ids[0]) if kind
+    }
     assert fired == set(RECOVERS)
     assert charges(charging, ids) == once(ids)
     assert mails(notifications, ids) == once(ids)
@@ -400,9 +406,7 @@ def test_nothing_is_paid_before_the_orders_are_there(installation: Installation)
 
 def test_nothing_is_paid_when_orders_and_file_differ(installation: Installation) -> None:
     batch = installation.ordered(2)
-    installation.execute(
-        "update orders set amount = amount + 1 where order_id = %s", installation.order_ids(batch)[0]
-    )
+    installation.execute("update orders set amount = amount + 1 where order_id = %s", installation.order_ids(batch)[0])
 
     with pytest.raises(InvariantBroken) as refused:
         work_through(installation, batch, services("http://127.0.0.1:9", "http://127.0.0.1:9"))
@@ -469,7 +473,11 @@ def test_a_call_of_a_dead_worker_that_arrives_late_is_waited_for(
 
 @pytest.mark.parametrize("grace_is_enough", [True, False], ids=["calls come back in time", "calls are cut off"])
 def test_an_interrupted_worker_leaves_no_call_without_its_knowledge(
-    installation: Installation, charging: Any, notifications: Any, grace_is_enough: bool, monkeypatch: pytest.MonkeyPatch
+    installation: Installation,
+    charging: Any,
+    notifications: Any,
+    grace_is_enough: bool,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Ctrl-C, Terminate in the UI: what was in flight is settled or in doubt, what was not sent is given back."""
     from assets.effects import loop_thread

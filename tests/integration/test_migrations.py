@@ -62,7 +62,9 @@ def legacy_url(empty_database_url: str) -> str:
 def test_an_empty_database_gets_everything(empty_database_url: str) -> None:
     migrate.upgrade(empty_database_url)
 
-    tables = run(empty_database_url, "select table_name from information_schema.tables where table_schema = 'bulk_orders'")
+    tables = run(
+        empty_database_url, "select table_name from information_schema.tables where table_schema = 'bulk_orders'"
+    )
     assert {name for (name,) in tables} >= {"batches", "import_rows", "notifications", "audit_events", "rate_permits"}
     everywhere = "bulk_orders,public"
     assert run(empty_database_url, "select count(*) from orders, payments", search_path=everywhere) == [(0,)]
@@ -119,7 +121,10 @@ def test_the_single_order_system_goes_on_as_before(legacy_url: str, search_path:
 
     assert run(legacy_url, shown, search_path=search_path) == [("PAID", "COMPLETED", "JPY", 700)]
     assert run(legacy_url, "select count(*) from bulk_orders.audit_events") == [(0,)]
-    assert run(legacy_url, f"delete from payments where order_id = {order}; delete from orders where order_id = {order}") == []
+    assert (
+        run(legacy_url, f"delete from payments where order_id = {order}; delete from orders where order_id = {order}")
+        == []
+    )
 
 
 @pytest.mark.parametrize(
@@ -185,7 +190,9 @@ def test_a_filled_database_gets_the_same_schema_as_an_empty_one(legacy_url: str,
 
     def ours(url: str) -> list[tuple[Any, ...]]:
         """Apart from where the legacy tables are: on a new machine in our schema."""
-        found = [tuple(str(part).replace("bulk_orders.", "").replace("public.", "") for part in row) for row in shape(url)]
+        found = [
+            tuple(str(part).replace("bulk_orders.", "").replace("public.", "") for part in row) for row in shape(url)
+        ]
         return sorted(row[:1] + row[2:] for row in found)
 
     assert ours(legacy_url) == ours(database_url)

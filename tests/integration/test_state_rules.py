@@ -20,8 +20,12 @@ REFUSED = "BO001"
 def test_the_database_and_the_domain_list_the_same_transitions(installation: Installation) -> None:
     rows = installation.execute("select subject, from_state, to_state from state_transitions")
 
-    assert {(a, b) for subject, a, b in rows if subject == "batch"} == {(a.value, b.value) for a, b in BATCH_TRANSITIONS}
-    assert {(a, b) for subject, a, b in rows if subject == "effect"} == {(a.value, b.value) for a, b in EFFECT_TRANSITIONS}
+    assert {(a, b) for subject, a, b in rows if subject == "batch"} == {
+        (a.value, b.value) for a, b in BATCH_TRANSITIONS
+    }
+    assert {(a, b) for subject, a, b in rows if subject == "effect"} == {
+        (a.value, b.value) for a, b in EFFECT_TRANSITIONS
+    }
 
 
 @pytest.mark.parametrize(
@@ -209,7 +213,9 @@ def test_an_order_of_a_batch_is_never_incomplete(installation: Installation, cha
 
 
 @pytest.mark.parametrize("table", ["orders", "import_rows"])
-@pytest.mark.parametrize("change", ["import_row_number = 77", "import_row_number = import_row_number + 1", "batch_id = 'b'"])
+@pytest.mark.parametrize(
+    "change", ["import_row_number = 77", "import_row_number = import_row_number + 1", "batch_id = 'b'"]
+)
 def test_the_identity_of_a_row_never_changes(installation: Installation, table: str, change: str) -> None:
     batch = installation.ordered(1)
 

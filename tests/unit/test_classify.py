@@ -91,7 +91,8 @@ def test_every_exception_of_httpx_itself_is_doubt_unless_nothing_can_have_been_s
 
 
 @pytest.mark.parametrize(
-    "error", [TimeoutError(), OSError(), ValueError(), RuntimeError(), AnswerTooLarge(), UnicodeDecodeError("x", b"", 0, 1, "")]
+    "error",
+    [TimeoutError(), OSError(), ValueError(), RuntimeError(), AnswerTooLarge(), UnicodeDecodeError("x", b"", 0, 1, "")],
 )
 def test_any_other_exception_is_doubt(error: Exception):
     assert classify.of_exception(error, "PAY").cls is OutcomeClass.AMBIGUOUS
@@ -160,7 +161,14 @@ def test_the_wait_may_be_a_date():
 
 @pytest.mark.parametrize(
     ("header", "kept"),
-    [("req-1_A", "req-1_A"), ("x" * 64, "x" * 64), ("x" * 65, None), ("taro@example.jp", None), ("a b", None), ("", None)],
+    [
+        ("req-1_A", "req-1_A"),
+        ("x" * 64, "x" * 64),
+        ("x" * 65, None),
+        ("taro@example.jp", None),
+        ("a b", None),
+        ("", None),
+    ],
 )
 def test_a_request_id_of_the_service_is_kept_when_it_can_be_nothing_else(header: str, kept: str | None):
     """An answer's header is foreign text: it may hold anything."""
@@ -249,11 +257,11 @@ def pay(url: str, timeout_seconds: float = 2.0, profile: ServiceProfile | None =
     return asyncio.run(call())
 
 
-def look(url: str, profile: ServiceProfile | None = None) -> Outcome:
+def look(url: str, profile: ServiceProfile | None = None, age_seconds: float = 1.0) -> Outcome:
     async def call() -> Outcome:
         service = PaymentService(url, profile or ServiceProfile(), 2.0)
         try:
-            return await service.look_up(ORDER, YEN, "key")
+            return await service.look_up(ORDER, YEN, "key", age_seconds)
         finally:
             await service.aclose()
 
@@ -475,7 +483,8 @@ def looked_up(body: object, status: str = "200 OK") -> Outcome:
     [
         ("200 OK", GOOD, OutcomeClass.DONE),
         ("404 Not Found", {}, OutcomeClass.ABSENT),
-        ("404 Not Found", b"<html>", OutcomeClass.ABSENT),
+        ("404 Not Found", b"<html>", OutcomeClass.AMBIGUOUS),
+        ("404 Not Found", b"", OutcomeClass.AMBIGUOUS),
         ("200 OK", {**GOOD, "order_id": 43}, OutcomeClass.MISMATCH),
         ("200 OK", {**GOOD, "count": 2}, OutcomeClass.MISMATCH),
         ("200 OK", b"<html>", OutcomeClass.AMBIGUOUS),
@@ -486,15 +495,55 @@ def looked_up(body: object, status: str = "200 OK") -> Outcome:
     ],
 )  # fmt: skip
 def test_a_look_up_tells_what_it_tells_and_no_more(status: str, body: object, expected: OutcomeClass):
-    """Above all: nothing but a plain 404 says that there is no effect."""
+    """Above all: nothing but a 404 of the service itself says that there is no effect; a gateway says it in HTML."""
     assert looked_up(body, status).cls is expected
 
 
 def test_without_a_look_up_nobody_is_asked():
     nowhere = "http://127.0.0.1:9"
 
+    keys = ServiceProfile(look_up=LookUp.NONE, honours_keys=True, key_ttl_seconds=60.0)
+
     assert look(nowhere, ServiceProfile(look_up=LookUp.NONE)).cls is OutcomeClass.MISMATCH
-    assert look(nowhere, ServiceProfile(look_up=LookUp.NONE, honours_keys=True)).cls is OutcomeClass.REFUSED
+    assert look(nowhere, keys, age_seconds=59.0).cls is OutcomeClass.SEND_AGAIN
+    assert look(nowhere, keys, age_seconds=60.0).cls is OutcomeClass.MISMATCH  # the key is forgotten by now
+
+
+def test_a_plain_404_says_absent_only_where_the_profile_says_so():
+    with server(says(answer(b"gone", "404 Not Found"))) as url:
+        assert look(url, ServiceProfile(plain_not_found_means_absent=True)).cls is OutcomeClass.ABSENT
+
+
+@pytest.mark.parametrize(
+    ("status", "works"),
+    [("404 Not Found", True), ("405 Not Allowed", True), ("200 OK", True), ("500 Oh", False), ("401 No", False)],
+)
+def test_a_service_that_answers_a_probe_at_all_works(status: str, works: bool):
+    async def probe(url: str) -> Outcome:
+        service = PaymentService(url, ServiceProfile(look_up=LookUp.NONE), 2.0)
+        outcome = await service.probe()
+        await service.aclose()
+        return outcome
+
+    with server(says(answer(b"", status))) as url:
+        assert asyncio.run(probe(url)).systemic is not works
+
+
+@pytest.mark.parametrize(
+    ("given", "kept"), [("pay_1", "pay_1"), (7, "7"), ("x" * 128, "x" * 128), ("", "order-42"), (None, "order-42")]
+)
+def test_the_id_of_the_service_is_kept(given: object, kept: str):
+    assert pay_answered({**GOOD, "payment_id": given}).remote_id == kept
+
+
+@pytest.mark.parametrize("given", ["x" * 129, "支払い", "a\u0000b", "a\ud800b", "a\nb"])
+def test_an_id_that_cannot_be_kept_is_kept_as_its_digest(given: str):
+    """Cut off, two charges could look like one; as it is, the database could refuse it after the charge."""
+    outcome = pay_answered({**GOOD, "payment_id": given})
+
+    assert outcome.cls is OutcomeClass.DONE
+    assert outcome.remote_id is not None
+    assert len(outcome.remote_id) == len("sha256-") + 64
 
 
 @pytest.mark.parametrize("honours_keys", [True, False])

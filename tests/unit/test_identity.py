@@ -50,8 +50,7 @@ def test_the_slug_of_a_slug_is_itself(name: str):
 def test_a_key_is_the_same_for_every_process():
     """Nothing random and nothing salted, as `hash` is."""
     code = (
-        "from domain.identity import *; from domain.states import *; "
-        "print(idempotency_key('b', 7, EffectKind.PAYMENT))"
+        "from domain.identity import *; from domain.states import *; print(idempotency_key('b', 7, EffectKind.PAYMENT))"
     )
     elsewhere = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip()
 
@@ -59,9 +58,7 @@ def test_a_key_is_the_same_for_every_process():
 
 
 def test_keys_differ_by_batch_row_and_kind():
-    keys = {
-        idempotency_key(batch, row, kind) for batch in ("b", "b1") for row in range(1, 200) for kind in EffectKind
-    }
+    keys = {idempotency_key(batch, row, kind) for batch in ("b", "b1") for row in range(1, 200) for kind in EffectKind}
 
     assert len(keys) == 2 * 199 * 2
 

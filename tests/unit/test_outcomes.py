@@ -6,10 +6,10 @@ import itertools
 
 import pytest
 
-from domain.outcomes import Outcome, OutcomeClass, state_after_look_up, state_after_send
+from domain.outcomes import Doubt, Outcome, OutcomeClass, Patience, state_after_look_up, state_after_send
 from domain.states import EFFECT_TRANSITIONS, EffectState
 
-SENDS = [cls for cls in OutcomeClass if cls is not OutcomeClass.ABSENT]  # only a look-up finds nothing
+PATIENCE = Patience(max_attempts=6, max_looks=10)
 
 
 @pytest.mark.parametrize(
@@ -23,43 +23,29 @@ SENDS = [cls for cls in OutcomeClass if cls is not OutcomeClass.ABSENT]  # only 
     ],
 )
 def test_each_class_of_answer_to_a_call_leads_to_one_state(cls: OutcomeClass, expected: EffectState):
-    assert state_after_send(Outcome(cls), attempt=1, max_attempts=6) is expected
+    assert state_after_send(Outcome(cls)) is expected
 
 
-@pytest.mark.parametrize("attempt", [6, 7, 100])
-def test_what_was_certainly_not_done_too_often_is_given_up(attempt: int):
-    state = state_after_send(Outcome(OutcomeClass.NOT_DONE), attempt, max_attempts=6)
-
-    assert state is EffectState.REJECTED
-
-
-@pytest.mark.parametrize(
-    "outcome",
-    [
-        Outcome(OutcomeClass.NOT_DONE, systemic=True),
-        Outcome(OutcomeClass.NOT_DONE, http_status=429),
-        Outcome(OutcomeClass.NOT_DONE, http_status=401, systemic=True),
-    ],
-    ids=["out of order", "throttled", "not allowed"],
-)
-def test_the_trouble_of_a_whole_service_never_uses_up_a_row(outcome: Outcome):
-    assert state_after_send(outcome, attempt=1_000, max_attempts=6) is EffectState.RETRY_WAIT
-
-
-@pytest.mark.parametrize("cls", [OutcomeClass.AMBIGUOUS, OutcomeClass.MISMATCH])
-def test_doubt_stays_doubt_however_often_it_was_tried(cls: OutcomeClass):
-    """Given up would mean: certainly not paid."""
-    assert state_after_send(Outcome(cls), attempt=1_000, max_attempts=1) is EffectState.UNKNOWN
-
-
-def after_look(cls: OutcomeClass, *, settled: bool = True, absent_looks: int = 0, looks: int = 0) -> EffectState:
-    return state_after_look_up(
-        Outcome(cls), settled=settled, absent_looks=absent_looks, looks=looks, max_looks=10
-    )
+def after_look(
+    cls: OutcomeClass,
+    *,
+    settled: bool = True,
+    absent_looks: int = 0,
+    looks: int = 0,
+    attempt: int = 1,
+    systemic: bool = False,
+) -> EffectState:
+    doubt = Doubt(settled=settled, looks=looks, absent_looks=absent_looks, attempt=attempt)
+    return state_after_look_up(Outcome(cls, systemic=systemic), doubt, PATIENCE)
 
 
 def test_a_look_up_that_finds_the_effect_settles_it_at_once():
     assert after_look(OutcomeClass.DONE, settled=False) is EffectState.DONE
+
+
+def test_a_look_up_that_finds_a_refusal_settles_it_at_once():
+    """The service itself says that it declined."""
+    assert after_look(OutcomeClass.REFUSED, settled=False) is EffectState.REJECTED
 
 
 def test_a_look_up_that_finds_another_effect_asks_for_a_person():
@@ -82,6 +68,15 @@ def test_absent_is_believed_when_settled_and_at_the_second_look_only(
     assert after_look(OutcomeClass.ABSENT, settled=settled, absent_looks=absent_looks, looks=3) is expected
 
 
+@pytest.mark.parametrize(
+    ("attempt", "expected"), [(5, EffectState.RETRY_WAIT), (6, EffectState.REVIEW), (7, EffectState.REVIEW)]
+)
+def test_an_effect_that_never_arrives_is_given_to_a_person_in_the_end(attempt: int, expected: EffectState):
+    """Also where the same key is the look-up."""
+    assert after_look(OutcomeClass.ABSENT, absent_looks=1, attempt=attempt) is expected
+    assert after_look(OutcomeClass.SEND_AGAIN, attempt=attempt) is expected
+
+
 @pytest.mark.parametrize("looks", [0, 8])
 def test_a_look_up_in_doubt_proves_nothing_and_is_repeated(looks: int):
     assert after_look(OutcomeClass.AMBIGUOUS, absent_looks=9, looks=looks) is EffectState.UNKNOWN
@@ -91,17 +86,22 @@ def test_look_ups_in_doubt_end_with_a_person_and_never_with_a_second_call():
     assert after_look(OutcomeClass.AMBIGUOUS, looks=9) is EffectState.REVIEW
 
 
+def test_an_outage_never_uses_up_a_row():
+    """The breaker's business: the batch pauses and the row stays where it is."""
+    assert after_look(OutcomeClass.AMBIGUOUS, looks=500, systemic=True) is EffectState.UNKNOWN
+
+
 def test_a_service_that_cannot_be_asked_now_is_asked_later():
     """Not reached, or throttled: that says nothing about the effect."""
-    assert after_look(OutcomeClass.NOT_DONE, absent_looks=1, looks=500) is EffectState.UNKNOWN
+    assert after_look(OutcomeClass.NOT_DONE, absent_looks=1, looks=500, attempt=50) is EffectState.UNKNOWN
 
 
 def test_no_outcome_at_all_leads_where_the_database_would_refuse():
-    for cls, attempt in itertools.product(SENDS, (1, 6)):
-        after = state_after_send(Outcome(cls), attempt, max_attempts=6)
-        assert (EffectState.SENDING, after) in EFFECT_TRANSITIONS
-    for cls, settled, absent, looks in itertools.product(OutcomeClass, (True, False), (0, 1), (0, 9)):
-        after = after_look(cls, settled=settled, absent_looks=absent, looks=looks)
+    of_a_call = set(OutcomeClass) - {OutcomeClass.ABSENT, OutcomeClass.SEND_AGAIN}  # these two come of look-ups only
+    for cls in of_a_call:
+        assert (EffectState.SENDING, state_after_send(Outcome(cls))) in EFFECT_TRANSITIONS
+    for cls, settled, absent, looks, attempt in itertools.product(OutcomeClass, (True, False), (0, 1), (0, 9), (1, 6)):
+        after = after_look(cls, settled=settled, absent_looks=absent, looks=looks, attempt=attempt)
         assert after is EffectState.UNKNOWN or (EffectState.UNKNOWN, after) in EFFECT_TRANSITIONS
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from domain.errors import SettingRefused
 from domain.outcomes import LookUp
-from domain.profiles import LEGACY, ServiceProfile, load_profile
+from domain.profiles import LEGACY, load_profile
 from domain.states import EffectKind
 
 PAYMENT, MAIL = EffectKind.PAYMENT, EffectKind.NOTIFICATION
@@ -32,7 +33,9 @@ def test_a_legacy_service_is_trusted_with_nothing():
 def test_a_file_changes_what_it_states_and_nothing_else(tmp_path: Path):
     path = written(tmp_path, 'name = "ours"\nhonours_keys = true\nlook_up = "by_key"\nrate_per_second = 25\n')
 
-    assert load_profile(MAIL, path) == ServiceProfile("ours", True, LookUp.BY_KEY, 25, 15.0, False)
+    assert load_profile(MAIL, path) == replace(
+        LEGACY[MAIL], name="ours", honours_keys=True, look_up=LookUp.BY_KEY, rate_per_second=25
+    )
 
 
 def test_an_empty_file_is_the_legacy_service(tmp_path: Path):
@@ -52,6 +55,8 @@ def test_an_empty_file_is_the_legacy_service(tmp_path: Path):
         ("settle_seconds = -1", "settle_seconds"),
         ("settle_seconds = nan", "settle_seconds"),
         ("settle_seconds = inf", "settle_seconds"),
+        ("second_look_seconds = -1", "second_look_seconds"),
+        ("key_ttl_seconds = nan", "key_ttl_seconds"),
         ("rate_per_second = 0", "rate_per_second"),
         ("rate_per_second = -3.5", "rate_per_second"),
         ("rate_per_second = nan", "rate_per_second"),

@@ -59,7 +59,9 @@ def test_relative_paths_mean_the_folder_of_the_first_process():
 
 
 def test_an_empty_variable_counts_as_not_given():
-    assert Settings.from_environment({"DATABASE_URL": "  ", "BULK_ORDERS_MAX_ROWS": ""}) == Settings.from_environment({})
+    assert Settings.from_environment({"DATABASE_URL": "  ", "BULK_ORDERS_MAX_ROWS": ""}) == Settings.from_environment(
+        {}
+    )
 
 
 @pytest.mark.parametrize(
