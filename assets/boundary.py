@@ -1,7 +1,8 @@
 """The border between our work and Dagster: errors become failures with a code, and nothing personal passes.
 
-Dagster writes everything an exception says into its event log; so only the catalogue's text of one of our own errors gets
-there, and of any other exception only its type and an id under which the log of this machine has its place in the code.
+Dagster writes everything an exception says into its event log; so only the catalogue's text of one of our own errors
+gets there, and of any other exception only its type and an id under which the log of this machine has its place in the
+code.
 """
 
 import logging

@@ -1,4 +1,4 @@
-"""A database of our own for a benchmark: PostgreSQL as `bulk-orders up` runs it, fsync on, in a folder that goes away."""
+"""A database of our own for a benchmark: PostgreSQL as `up` runs it, fsync on, in a folder that goes away."""
 
 from __future__ import annotations
 

@@ -2,8 +2,9 @@
 
     python -m benchmarks.sensor_to_finish [BATCHES]
 
-The whole system runs as `bulk-orders up` starts it, in a folder that goes away; the services answer at once and limit no
-rate. The marks are Dagster's own records; its own share was 3.0 s on a quiet 2-core machine (goal: 4 s or less in all).
+The whole system runs as `bulk-orders up` starts it, in a folder that goes away; the services answer at once and limit
+no rate. The marks are Dagster's own records; its own share was 3.0 s on a quiet 2-core machine (goal: 4 s or less in
+all).
 """
 
 from __future__ import annotations
@@ -35,7 +36,8 @@ _MARKS = """
                  from dagster.runs order by id desc limit 1),
          tick as (select max(extract(epoch from timestamp)) as at from dagster.job_ticks, run
                   where extract(epoch from timestamp) <= run.created),
-         step as (select step_key, extract(epoch from min(timestamp)) as first, extract(epoch from max(timestamp)) as last
+         step as (select step_key, extract(epoch from min(timestamp)) as first,
+                         extract(epoch from max(timestamp)) as last
                   from dagster.event_logs join run using (run_id)
                   where dagster_event_type in ('STEP_START', 'STEP_SUCCESS') group by step_key)
     select (select at from tick), created, start_time, end_time,

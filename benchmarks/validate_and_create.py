@@ -1,10 +1,10 @@
-"""Validate and create 10,000 orders, against the floor: a bare COPY of the same rows and a bare pandas read of the file.
+"""Validate and create 10,000 orders, against the floor: a bare COPY of the rows and a bare pandas read.
 
     python -m benchmarks.validate_and_create [ROWS]
 
-The bare COPY goes into a table with the columns, constraints and indexes of `orders`, without triggers and foreign keys.
-Ours reads, checks, encrypts and stores every row, makes the orders, and leaves the trail. All figures are medians of
-one process on one server; read the ratios.
+The bare COPY goes into a table with the columns, constraints and indexes of `orders`, without triggers and foreign
+keys. Ours reads, checks, encrypts and stores every row, makes the orders, and leaves the trail. All figures are medians
+of one process on one server; read the ratios.
 """
 
 from __future__ import annotations

@@ -37,7 +37,7 @@ TEXT = pd.StringDtype("pyarrow", na_value=np.nan)
 
 @immutable
 class ArrowText(pandas_engine.DataType):
-    """The column type ``TEXT`` for Pandera, whose own asks cell by cell whether it is a string (15 ms per 10,000 rows)."""
+    """The column type ``TEXT`` for Pandera, whose own asks each cell whether it is a string (15 ms per 10,000 rows)."""
 
     type = TEXT
 
@@ -71,7 +71,7 @@ class Rule:
 
     @cached_property
     def check(self) -> pa.Check:
-        """The rule as Pandera runs it. With ignore_na it would drop null cells first; our tests judge nulls themselves."""
+        """The rule as Pandera runs it. With ignore_na it would drop nulls first; our tests judge them."""
         return pa.Check(self.test, name=self.code, error=self.code, ignore_na=False)
 
     def broken_in(self, column: str, checked: Any) -> Iterator[Fault]:

@@ -80,8 +80,8 @@ def state_after_send(outcome: Outcome) -> EffectState:
 class Doubt:
     """What is known of an effect in doubt before one more look-up.
 
-    ``settled``: its last call can no longer arrive. ``looks`` that did not settle it, ``absent_looks`` that found nothing
-    once it was settled, ``attempt`` calls in all.
+    ``settled``: its last call can no longer arrive. ``looks`` that did not settle it, ``absent_looks`` that found
+    nothing once it was settled, ``attempt`` calls in all.
     """
 
     settled: bool
@@ -101,8 +101,8 @@ class Patience:
 def state_after_look_up(outcome: Outcome, doubt: Doubt, patience: Patience) -> EffectState:
     """The state of an effect in doubt after one more look-up; UNKNOWN means: look again later.
 
-    Absent is believed only when the call can no longer arrive, and only at the second such look. A look-up that is itself
-    in doubt proves nothing, and one that fails with the whole service does not even count.
+    Absent is believed only when the call can no longer arrive, and only at the second such look. A look-up that is
+    itself in doubt proves nothing, and one that fails with the whole service does not even count.
     """
     if outcome.cls is OutcomeClass.DONE:
         return EffectState.DONE

@@ -21,9 +21,9 @@ from domain.states import EffectKind
 class ServiceProfile:
     """The capabilities of one service.
 
-    ``rate_per_second`` None (in a file: 0) means no known limit; ``settle_seconds`` is how long after a call in doubt an absence starts to
-    mean something: its timeout and the service's own slowness together; ``second_look_seconds`` after the first absence it is
-    looked for again. ``key_ttl_seconds``: how long the service remembers a key.
+    ``rate_per_second`` None (in a file: 0) means no known limit; ``settle_seconds`` is how long after a call in doubt
+    an absence starts to mean something: its timeout and the service's own slowness together; ``second_look_seconds``
+    after the first absence it is looked for again. ``key_ttl_seconds``: how long the service remembers a key.
     """
 
     name: str = "legacy"

@@ -1,4 +1,6 @@
-"""A file comes in: recognised by its bytes, registered once, archived unchanged. Used by the sensor and the command line.
+"""A file comes in: recognised by its bytes, registered once, archived unchanged.
+
+Used by the sensor and the command line.
 
 Killed after registering and before archiving, the file is still where it was: the next look finds its batch without an
 archive and completes it. Nothing is ever recognised by its name.
@@ -29,8 +31,15 @@ class Admission:
     duplicate: bool
 
 
-def admit(database: Database, files: BatchFiles, path: Path, client: str, *, group: str | None = None,
-          keep_original: bool = False) -> Admission:  # fmt: skip
+def admit(
+    database: Database,
+    files: BatchFiles,
+    path: Path,
+    client: str,
+    *,
+    group: str | None = None,
+    keep_original: bool = False,
+) -> Admission:
     """Register and archive a file; with ``keep_original`` the person's file stays where it is.
 
     A batch that was refused as a whole is opened again: what was in the way may have been a setting.

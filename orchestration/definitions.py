@@ -1,7 +1,7 @@
 """Start reading here: everything Dagster knows of us, put together by one function.
 
-Nothing is read from the environment and nothing is connected when this module is imported; settings are read when Dagster
-loads the definitions, connections are made when a run needs them.
+Nothing is read from the environment and nothing is connected when this module is imported; settings are read when
+Dagster loads the definitions, connections are made when a run needs them.
 """
 
 from collections.abc import Mapping

@@ -39,8 +39,15 @@ class Forecast:
         return {"dry_run": True} | {name: getattr(self, name) for name in self.__slots__}
 
 
-def forecast(path: Path, client: str, limits: ReadingLimits, database: Database, *, payments: ServiceProfile,
-             notifications: ServiceProfile) -> Forecast:  # fmt: skip
+def forecast(
+    path: Path,
+    client: str,
+    limits: ReadingLimits,
+    database: Database,
+    *,
+    payments: ServiceProfile,
+    notifications: ServiceProfile,
+) -> Forecast:
     """Check the file and say what would follow.
 
     Raises:

@@ -1,7 +1,7 @@
 """One file from the command line to the end of its batch: admit, run or let the running system do it, watch.
 
-Where `up` runs, its sensor takes the batch like any other; otherwise the job runs in a child process of ours. Either way
-the batch is in the database, and whoever comes next goes on where it stopped.
+Where `up` runs, its sensor takes the batch like any other; otherwise the job runs in a child process of ours. Either
+way the batch is in the database, and whoever comes next goes on where it stopped.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Run the job for one batch in this process: ``python -m orchestration.run_batch BATCH``.
 
-The command line starts this as a process of its own, with everything in the environment, where no ``up`` is running. It is
-the same job with the same records as a run of the UI: Dagster's instance is the same, the partition is the batch.
+The command line starts this as a process of its own, with everything in the environment, where no ``up`` is running. It
+is the same job with the same records as a run of the UI: Dagster's instance is the same, the partition is the batch.
 """
 
 from __future__ import annotations

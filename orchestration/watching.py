@@ -1,6 +1,7 @@
 """Progress on the terminal: one bar per stage with processed, total and time left (LIM-006).
 
-What is shown is read from the database, so it is the same whoever does the work. Without a terminal, one line at a time.
+What is shown is read from the database, so it is the same whoever does the work. Without a terminal, one line at a
+time.
 """
 
 from __future__ import annotations

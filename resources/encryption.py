@@ -2,8 +2,8 @@
 
     sealed = version (1 byte) | key id (4 bytes) | nonce (12 bytes) | ciphertext and tag
 
-Table, column and row are the associated data: a value moved to another row does not open. Keys come from the environment
-or from a key file that only its owner can read; no key is ever stored in the database.
+Table, column and row are the associated data: a value moved to another row does not open. Keys come from the
+environment or from a key file that only its owner can read; no key is ever stored in the database.
 """
 
 from __future__ import annotations
@@ -72,7 +72,8 @@ class Vault:
             return False
 
     def _seal(self, plain: bytes, address: bytes) -> bytes:
-        # Drawn anew each time: a stock of them would be used twice after a fork, and twice is what GCM does not survive.
+        # Drawn anew each time: a stock of them would be used twice after a fork, and twice is what GCM does not
+        # survive.
         nonce = os.urandom(_NONCE_BYTES)
         return _VERSION + self._id + nonce + self._cipher.encrypt(nonce, plain, address)
 

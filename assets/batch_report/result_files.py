@@ -120,9 +120,12 @@ def _faults(row: RowOutcome) -> list[Any]:
         row.line_number,
         SEPARATOR.join(column for column, _, _ in found),
         SEPARATOR.join(code for _, code, _ in found),
-        *(SEPARATOR.join(part) for language in ("ja", "en")
-          for part in ([text.message for text in texts[language]], [text.remedy for text in texts[language]])),
-    ]  # fmt: skip
+        *(
+            SEPARATOR.join(part)
+            for language in ("ja", "en")
+            for part in ([text.message for text in texts[language]], [text.remedy for text in texts[language]])
+        ),
+    ]
 
 
 def _results(row: RowOutcome) -> list[Any]:

@@ -1,1 +1,1 @@
-"""The engine of payments and notifications: every effect exactly once, both kinds as one stream (LIM-003 to LIM-005)."""
+"""The engine of payments and notifications: each effect exactly once, both kinds as one stream (LIM-005)."""

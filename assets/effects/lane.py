@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -33,14 +33,22 @@ class LaneLimits:
 
     concurrency: int
     chunk: int
-    patience: Patience = Patience()
+    patience: Patience = field(default_factory=Patience)
 
 
 class Lane:
     """Works through the effects of one kind. Used from one event loop, run once."""
 
-    def __init__(self, service: EffectService, ledger: Ledger, rate: RateLimit, breaker: Breaker, limits: LaneLimits,
-                 make_body: Callable[[OrderFacts], bytes], on_settled: Callable[[EffectState], None]) -> None:  # fmt: skip
+    def __init__(
+        self,
+        service: EffectService,
+        ledger: Ledger,
+        rate: RateLimit,
+        breaker: Breaker,
+        limits: LaneLimits,
+        make_body: Callable[[OrderFacts], bytes],
+        on_settled: Callable[[EffectState], None],
+    ) -> None:
         self.kind = service.kind
         self.upstream_ended = asyncio.Event()  # from then on nothing new is planned
         self._service = service

@@ -40,10 +40,15 @@ Waiting = tuple[Entry, "asyncio.Future[bool]"]
 
 
 class Ledger:
-    """Reads and writes the effects of one held batch. Used from one event loop; ``aclose`` waits for the last commit."""
+    """Reads and writes the effects of one held batch. Used from one event loop."""
 
-    def __init__(self, hold: BatchHold, profiles: dict[EffectKind, ServiceProfile], make_mail: Callable[[OrderFacts], bytes],
-                 on_mail_planned: Callable[[], None]) -> None:  # fmt: skip
+    def __init__(
+        self,
+        hold: BatchHold,
+        profiles: dict[EffectKind, ServiceProfile],
+        make_mail: Callable[[OrderFacts], bytes],
+        on_mail_planned: Callable[[], None],
+    ) -> None:
         self._hold = hold
         self._profiles = profiles
         self._make_mail = make_mail

@@ -24,8 +24,12 @@ class LoopThread(Generic[Report]):
     ``grace_seconds`` to end by itself before it is cancelled.
     """
 
-    def __init__(self, main: Callable[[Callable[[Report], None]], Awaitable[None]], stop: Callable[[], None],
-                 grace_seconds: float = 8.0) -> None:  # fmt: skip
+    def __init__(
+        self,
+        main: Callable[[Callable[[Report], None]], Awaitable[None]],
+        stop: Callable[[], None],
+        grace_seconds: float = 8.0,
+    ) -> None:
         self._main = main
         self._stop = stop
         self._grace_seconds = grace_seconds

@@ -50,9 +50,16 @@ class LanePlan:
 class EffectStream:
     """Both lanes of one held batch. ``selected`` may leave one out; its effects then wait."""
 
-    def __init__(self, database: Database, hold: BatchHold, plans: Mapping[EffectKind, LanePlan],
-                 selected: frozenset[EffectKind], settled: Mapping[EffectKind, int], totals: Mapping[EffectKind, int],
-                 cooldown_seconds: float) -> None:  # fmt: skip
+    def __init__(
+        self,
+        database: Database,
+        hold: BatchHold,
+        plans: Mapping[EffectKind, LanePlan],
+        selected: frozenset[EffectKind],
+        settled: Mapping[EffectKind, int],
+        totals: Mapping[EffectKind, int],
+        cooldown_seconds: float,
+    ) -> None:
         self._database = database
         self._hold = hold
         self._plans = plans
@@ -132,5 +139,10 @@ class EffectStream:
                 emit(self._progress(kind))
 
     def _progress(self, kind: EffectKind) -> StageProgress:
-        return StageProgress(kind.value, self._settled[kind], self._totals[kind], time.monotonic() - self._started,
-                             self._begun_with[kind])  # fmt: skip
+        return StageProgress(
+            kind.value,
+            self._settled[kind],
+            self._totals[kind],
+            time.monotonic() - self._started,
+            self._begun_with[kind],
+        )

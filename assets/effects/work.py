@@ -27,7 +27,7 @@ _PAUSE_CODES = {EffectKind.PAYMENT: "BATCH-PAUSED-PAYMENTS", EffectKind.NOTIFICA
 
 @dataclass(frozen=True, slots=True)
 class EffectLimits:
-    """How much is done at once, per kind; ``cooldown_seconds``: how long a service that is out of order is left alone."""
+    """How much is done at once, per kind; ``cooldown_seconds`` a service that is out of order is left alone."""
 
     payments: LaneLimits
     notifications: LaneLimits
@@ -45,8 +45,15 @@ class Services:
 class EffectWork:
     """The payments and notifications of one held batch. Iterating ``reports`` does the work."""
 
-    def __init__(self, database: Database, hold: BatchHold, vault: Vault, services: Services, limits: EffectLimits,
-                 selected: frozenset[EffectKind] = ALL_KINDS) -> None:  # fmt: skip
+    def __init__(
+        self,
+        database: Database,
+        hold: BatchHold,
+        vault: Vault,
+        services: Services,
+        limits: EffectLimits,
+        selected: frozenset[EffectKind] = ALL_KINDS,
+    ) -> None:
         self._database = database
         self._hold = hold
         self._limits = limits
@@ -95,8 +102,14 @@ class EffectWork:
 
 
 @contextmanager
-def effect_work(database: Database, vault: Vault, services: Services, limits: EffectLimits, batch_id: str,
-                selected: frozenset[EffectKind] = ALL_KINDS) -> Iterator[EffectWork]:  # fmt: skip
+def effect_work(
+    database: Database,
+    vault: Vault,
+    services: Services,
+    limits: EffectLimits,
+    batch_id: str,
+    selected: frozenset[EffectKind] = ALL_KINDS,
+) -> Iterator[EffectWork]:
     """Hold the batch while its effects are made.
 
     Raises:

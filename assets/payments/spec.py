@@ -9,10 +9,10 @@ from checks.finding import specs
 NAME = "payments"
 _DESCRIPTION = """One payment per order, each **exactly once**, many at a time (LIM-003).
 
-The intent is written down before each call. An answer that leaves doubt (timeout, broken connection, 5xx) is never read as
-a failure and never sent again: it is looked up first. A declined payment puts its order back to PENDING; the rest go on.
-While payments run, the mails of paid orders already leave (`notifications`). When the payment service is out of order the
-batch pauses, loses nothing, and goes on by itself.
+The intent is written down before each call. An answer that leaves doubt (timeout, broken connection, 5xx) is never read
+as a failure and never sent again: it is looked up first. A declined payment puts its order back to PENDING; the rest go
+on. While payments run, the mails of paid orders already leave (`notifications`). When the payment service is out of
+order the batch pauses, loses nothing, and goes on by itself.
 
 注文ごとに1回だけ支払いを行います。結果が不明な場合は再送せず、必ず照会してから判断します。"""
 

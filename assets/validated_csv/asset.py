@@ -17,10 +17,11 @@ from resources.encryption import Vault
 _NAME = "validated_csv"
 _DESCRIPTION = """Every row of the client's file, checked and stored: **accepted** or **rejected** with all its faults.
 
-Accepted rows go on to become orders. Rejected rows wait for a person: `errors.csv` of the batch names line, column, fault
-and remedy. No order is made here and no service is called.
+Accepted rows go on to become orders. Rejected rows wait for a person: `errors.csv` of the batch names line, column,
+fault and remedy. No order is made here and no service is called.
 
-顧客のファイルの全行を検査して保存します。正しい行は注文になり、誤りのある行は行番号・列・理由・対処とともに errors.csv に載ります。"""
+顧客のファイルの全行を検査して保存します。正しい行は注文になり、
+誤りのある行は行番号・列・理由・対処とともに errors.csv に載ります。"""
 
 
 @dg.asset(

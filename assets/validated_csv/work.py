@@ -1,7 +1,7 @@
 """Read the archived file, validate every row, and store all of them in one transaction.
 
-Killed anywhere before its commit, nothing is stored and the batch is still `received`; run again after it, the stage finds
-the batch `validated` and changes nothing.
+Killed anywhere before its commit, nothing is stored and the batch is still `received`; run again after it, the stage
+finds the batch `validated` and changes nothing.
 """
 
 from __future__ import annotations
@@ -66,7 +66,8 @@ def _read(hold: BatchHold, batch: Batch, files: BatchFiles, limits: ReadingLimit
     source = files.archived(batch.batch_id)
     try:
         if source is None:
-            # Registered, then the file was gone before it could be archived: nothing was taken, the client sends it again.
+            # Registered, then the file was gone before it could be archived: nothing was taken, the client sends it
+            # again.
             raise FileRefused("FILE-ARCHIVE-MISSING", batch=batch.batch_id)
         table = read_orders_file(source, limits)
     except FileRefused as error:

@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 def command(files: tuple[Path, ...], client: str, group: str | None, dry_run: bool, as_json: bool) -> int:
     """Take files of orders through the whole pipeline.
 
-    What is not running (database, sandbox) is started and stopped again; a running `up` is used as it is. A file whose batch
-    is unfinished goes on with that batch; a finished one changes nothing.
+    What is not running (database, sandbox) is started and stopped again; a running `up` is used as it is. A file whose
+    batch is unfinished goes on with that batch; a finished one changes nothing.
     """
     from orchestration.importing import Importer
     from orchestration.local_services import local_services
@@ -52,15 +52,16 @@ _SEVERITY = (0, 1, 3, 2)
 """Exit codes from best to worst: of several files the worst decides."""
 
 
-def _import(importer: Importer, path: Path, client: str, group: str | None, shown: Watcher, language: str,
-            as_json: bool) -> int:  # fmt: skip
+def _import(
+    importer: Importer, path: Path, client: str, group: str | None, shown: Watcher, language: str, as_json: bool
+) -> int:
     from orchestration import summary
 
     try:
         imported = importer.import_file(path, client, group, shown)
     except BulkOrdersError as error:
         return say(error, language, about=path.name)
-    report_dir = str(imported.report_dir) if imported.report_dir.exists() else None
+    report_dir = str(imported.report_dir) if (imported.report_dir / "succeeded.csv").exists() else None
     told = summary.as_json(imported.books, report_dir, imported.duplicate)
     click.echo(json.dumps(told, ensure_ascii=False) if as_json else summary.as_text(told, imported.books, language))
     return summary.exit_code(imported.books)
@@ -78,8 +79,11 @@ def _dry_run(importer: Importer, path: Path, client: str, language: str, as_json
 
 def _forecast_text(told: dict[str, Any], language: str) -> str:
     words = _FORECAST_WORDS[language]
-    return "\n".join(f"{words[name]}: {value:,}" if isinstance(value, int | float) else f"{words[name]}: {value}"
-                     for name, value in told.items() if name in words and value not in (None, {}))  # fmt: skip
+    return "\n".join(
+        f"{words[name]}: {value:,}" if isinstance(value, int | float) else f"{words[name]}: {value}"
+        for name, value in told.items()
+        if name in words and value not in (None, {})
+    )
 
 
 _FORECAST_WORDS = {

@@ -12,8 +12,14 @@ from orchestration.settings import Settings
 
 @click.command(name="report")
 @click.argument("batch")
-@click.option("-o", "--output", required=True, type=click.Path(file_okay=False, path_type=Path), metavar="DIR",
-              help="Folder to write the files to; made if it is missing.")  # fmt: skip
+@click.option(
+    "-o",
+    "--output",
+    required=True,
+    type=click.Path(file_okay=False, path_type=Path),
+    metavar="DIR",
+    help="Folder to write the files to; made if it is missing.",
+)
 def command(batch: str, output: Path) -> int:
     """Write succeeded.csv, failed.csv, not_processed.csv and errors.csv of a batch."""
     from assets.batch_report.work import write_report

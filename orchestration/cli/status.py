@@ -39,7 +39,7 @@ def _show_one(found: Books, settings: Settings, as_json: bool) -> None:
     from orchestration import summary
 
     folder = settings.home / "batches" / found.batch.batch_id / "report"
-    told = summary.as_json(found, str(folder) if folder.exists() else None, duplicate=False)
+    told = summary.as_json(found, str(folder) if (folder / "succeeded.csv").exists() else None, duplicate=False)
     stages = found.progress()
     if as_json:
         click.echo(json.dumps(told | {"progress": [_stage_json(stage) for stage in stages]}, ensure_ascii=False))

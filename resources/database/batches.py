@@ -43,16 +43,33 @@ class Batch:
 _COLUMNS = ", ".join(Batch.__slots__)
 
 
-def register(tx: Connection, *, batch_id: str, file_sha256: bytes, source_name: str, client: str, group: str | None,
-             code_version: str, started_by: str) -> tuple[Batch, bool]:  # fmt: skip
+def register(
+    tx: Connection,
+    *,
+    batch_id: str,
+    file_sha256: bytes,
+    source_name: str,
+    client: str,
+    group: str | None,
+    code_version: str,
+    started_by: str,
+) -> tuple[Batch, bool]:
     """The batch of these bytes, and whether it is new. The same bytes are one batch for ever, whoever sends them."""
     new = tx.execute(
-        text("""insert into batches (batch_id, file_sha256, source_name, client, bulk_import_group, code_version, started_by)
+        text("""insert into batches (batch_id, file_sha256, source_name, client, bulk_import_group, code_version,
+                                     started_by)
                 values (:batch_id, :sha, :source_name, :client, :group, :code_version, :started_by)
                 on conflict (file_sha256) do nothing returning batch_id"""),
-        {"batch_id": batch_id, "sha": file_sha256, "source_name": source_name, "client": client, "group": group,
-         "code_version": code_version, "started_by": started_by},
-    ).scalar()  # fmt: skip
+        {
+            "batch_id": batch_id,
+            "sha": file_sha256,
+            "source_name": source_name,
+            "client": client,
+            "group": group,
+            "code_version": code_version,
+            "started_by": started_by,
+        },
+    ).scalar()
     batch = find_by_digest(tx, file_sha256)
     assert batch is not None
     return batch, new is not None
@@ -95,8 +112,10 @@ def unfinished(tx: Connection, limit: int = 100) -> list[Batch]:
 def move(tx: Connection, batch_id: str, to: BatchState, why: BulkOrdersError | None = None) -> None:
     """Take a batch to its next state, with the code and facts of ``why``; the database refuses a step that is none."""
     tx.execute(
-        text("""update batches set state = :to, reason = :reason, reason_facts = cast(:facts as jsonb), resume_at = null,
-                paying_since = case when :to = 'ordered' then coalesce(paying_since, clock_timestamp()) else paying_since end,
+        text("""update batches set state = :to, reason = :reason, reason_facts = cast(:facts as jsonb),
+                resume_at = null,
+                paying_since = case when :to = 'ordered' then coalesce(paying_since, clock_timestamp())
+                                    else paying_since end,
                 finished_at = case when :to in ('done', 'partial', 'refused') then clock_timestamp() end
                 where batch_id = :b and state <> :to"""),
         {

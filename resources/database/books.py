@@ -122,7 +122,8 @@ def _effect_book(tx: Connection, kind: EffectKind, batch_id: str) -> EffectBook:
 
 def _orders(tx: Connection, batch_id: str) -> tuple[int, int, int, int]:
     """Orders and their yen, paid orders and theirs. Paid by its date: the order system may have moved the status on."""
-    query = text("""select count(*), coalesce(sum(amount), 0), count(paid_at), coalesce(sum(amount) filter (where paid_at is not null), 0)
+    query = text("""select count(*), coalesce(sum(amount), 0), count(paid_at),
+                           coalesce(sum(amount) filter (where paid_at is not null), 0)
                     from orders where batch_id = :b""")
     made, made_jpy, paid, paid_jpy = tx.execute(query, {"b": batch_id}).one()
     return int(made), int(made_jpy), int(paid), int(paid_jpy)

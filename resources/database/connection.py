@@ -52,8 +52,17 @@ def make_engine(url: str, actor: Actor, pool_size: int = 4) -> Engine:
     Raises:
         SettingRefused: ``url`` is no PostgreSQL address.
     """
-    return _named(create_engine(_driver_url(url), pool_size=pool_size, max_overflow=pool_size, pool_pre_ping=True,
-                                hide_parameters=True, connect_args=_CONNECT_ARGS), actor)  # fmt: skip
+    return _named(
+        create_engine(
+            _driver_url(url),
+            pool_size=pool_size,
+            max_overflow=pool_size,
+            pool_pre_ping=True,
+            hide_parameters=True,
+            connect_args=_CONNECT_ARGS,
+        ),
+        actor,
+    )
 
 
 @contextmanager

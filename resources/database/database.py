@@ -1,4 +1,4 @@
-"""The database as the rest of the program sees it: transactions that act in somebody's name, and the hold on a batch."""
+"""The database as the rest of the program sees it: transactions in somebody's name, and the hold on a batch."""
 
 from __future__ import annotations
 

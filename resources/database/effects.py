@@ -1,7 +1,7 @@
 """Payments and notifications as the database keeps them: planned, claimed before a call, settled after it.
 
-One set of statements for both kinds. Every write is a compare-and-set on state and lease epoch: a worker that was fenced
-changes nothing. Order of locks within a transaction: effects, then orders, then what is planned next.
+One set of statements for both kinds. Every write is a compare-and-set on state and lease epoch: a worker that was
+fenced changes nothing. Order of locks within a transaction: effects, then orders, then what is planned next.
 """
 
 from __future__ import annotations
@@ -99,20 +99,25 @@ def plan(tx: Connection, kind: EffectKind, effects: Sequence[PlannedEffect]) -> 
     tx.execute(
         text(f"""insert into {kind.value} (order_id, batch_id, bulk_import_group, import_row_number, state,
                                            idempotency_key, request_sha256{columns})
-                 select o.order_id, o.batch_id, o.bulk_import_group, o.import_row_number, 'planned', u.key, u.digest{values}
-                 from unnest(cast(:ids as integer[]), cast(:keys as text[]), cast(:digests as bytea[])) as u (id, key, digest)
+                 select o.order_id, o.batch_id, o.bulk_import_group, o.import_row_number, 'planned',
+                        u.key, u.digest{values}
+                 from unnest(cast(:ids as integer[]), cast(:keys as text[]), cast(:digests as bytea[]))
+                      as u (id, key, digest)
                  join orders o on o.order_id = u.id
                  on conflict (order_id) do nothing"""),
-        {"ids": [e.order_id for e in effects], "keys": [e.idempotency_key for e in effects],
-         "digests": [e.request_sha256 for e in effects]},
-    )  # fmt: skip
+        {
+            "ids": [e.order_id for e in effects],
+            "keys": [e.idempotency_key for e in effects],
+            "digests": [e.request_sha256 for e in effects],
+        },
+    )
 
 
 def recover(tx: Connection, kind: EffectKind, batch_id: str, epoch: int, settle_seconds: float) -> int:
     """Take over from a dead worker: what it was sending is in doubt now. The number of those.
 
-    Runs before any new call of an epoch. Rows in doubt are due for a look-up at once; the worker may have sent until the
-    moment it lost its hold, so an absence means nothing before ``settle_seconds`` from now.
+    Runs before any new call of an epoch. Rows in doubt are due for a look-up at once; the worker may have sent until
+    the moment it lost its hold, so an absence means nothing before ``settle_seconds`` from now.
     """
     found = tx.execute(
         text(f"""update {kind.value} set state = 'unknown', lease_epoch = :epoch, not_before = clock_timestamp(),
@@ -132,7 +137,8 @@ def claim(tx: Connection, kind: EffectKind, batch_id: str, epoch: int, limit: in
     """Commit the intent to send up to ``limit`` effects, in the order of the file.
 
     Raises:
-        BatchBusy: a successor has begun. Only a claim leads to a call, so a worker that was fenced calls nobody any more.
+        BatchBusy: a successor has begun. Only a claim leads to a call, so a worker that was fenced calls nobody any
+        more.
     """
     _refuse_fenced(tx, batch_id, epoch)
     rows = tx.execute(
@@ -141,7 +147,8 @@ def claim(tx: Connection, kind: EffectKind, batch_id: str, epoch: int, limit: in
                      where batch_id = :b and state in ('planned', 'retry_wait') and not_before <= clock_timestamp()
                      order by import_row_number limit :n for update),
                  claimed as (
-                     update {kind.value} e set state = 'sending', lease_epoch = :epoch, attempts = attempts + 1, reason = null,
+                     update {kind.value} e set state = 'sending', lease_epoch = :epoch, attempts = attempts + 1,
+                            reason = null,
                             looks = 0, absent_looks = 0, settles_at = null,
                             first_sent_at = coalesce(first_sent_at, clock_timestamp())
                      from due where e.order_id = due.order_id
@@ -184,8 +191,8 @@ def settle(
 ) -> set[int]:
     """Write what calls led to; the ids of the orders whose effect really moved to its new state.
 
-    One that is missing was fenced: somebody else owns it now, and our knowledge of it is dropped. ``settle_seconds``: how
-    long after a call that came to nothing it may still have its effect.
+    One that is missing was fenced: somebody else owns it now, and our knowledge of it is dropped. ``settle_seconds``:
+    how long after a call that came to nothing it may still have its effect.
     """
     if not settlements:
         return set()
@@ -203,8 +210,10 @@ _SETTLE = """
            settles_at = case when u.from_state = 'sending' and u.to_state = 'unknown'
                              then clock_timestamp() + make_interval(secs => :settle) else e.settles_at end,
            settled_at = case when u.to_state in ('done', 'rejected', 'review') then clock_timestamp() end
-    from unnest(cast(:ids as integer[]), cast(:from_states as text[]), cast(:to_states as text[]), cast(:reasons as text[]),
-                cast(:remote_ids as text[]), cast(:waits as float8[]), cast(:looked as integer[]), cast(:absent as integer[]))
+    from unnest(cast(:ids as integer[]), cast(:from_states as text[]), cast(:to_states as text[]),
+                cast(:reasons as text[]),
+                cast(:remote_ids as text[]), cast(:waits as float8[]), cast(:looked as integer[]),
+                cast(:absent as integer[]))
          as u (order_id, from_state, to_state, reason, remote_id, wait_seconds, looked, absent)
     where e.order_id = u.order_id and e.state = u.from_state and e.lease_epoch = :epoch
     returning e.order_id"""
@@ -231,8 +240,21 @@ def _record_attempts(tx: Connection, kind: EffectKind, epoch: int, attempts: Ite
                                          reason, http_status, service_request_id) from stdin"""
     with driver.cursor() as cursor, cursor.copy(statement) as copy:
         for a in attempts:
-            copy.write_row((kind.value, a.order_id, a.attempt, a.purpose, epoch, a.started_at, a.ended_at, a.outcome.cls.value,
-                            a.outcome.reason, a.outcome.http_status, a.outcome.service_request_id))  # fmt: skip
+            copy.write_row(
+                (
+                    kind.value,
+                    a.order_id,
+                    a.attempt,
+                    a.purpose,
+                    epoch,
+                    a.started_at,
+                    a.ended_at,
+                    a.outcome.cls.value,
+                    a.outcome.reason,
+                    a.outcome.http_status,
+                    a.outcome.service_request_id,
+                )
+            )
 
 
 def release_unsent(tx: Connection, kind: EffectKind, epoch: int, order_ids: Sequence[int]) -> None:
@@ -248,7 +270,8 @@ def mark_paid(tx: Connection, order_ids: Sequence[int]) -> None:
     """Orders whose payment is done."""
     tx.execute(
         text(
-            "update orders set status = 'PAID', status_reason = null, paid_at = now(), updated_at = now() where order_id = any(:ids)"
+            """update orders set status = 'PAID', status_reason = null, paid_at = now(), updated_at = now()
+                where order_id = any(:ids)"""
         ),
         {"ids": list(order_ids)},
     )

@@ -12,8 +12,20 @@ from sqlalchemy import Connection, text
 from domain.issues import RowIssue
 from domain.states import RowState
 
-_COLUMNS = ("batch_id", "import_row_number", "line_number", "state", "cells", "issues", "order_number", "item_code",
-            "item_name", "quantity", "amount", "ordered_on")  # fmt: skip
+_COLUMNS = (
+    "batch_id",
+    "import_row_number",
+    "line_number",
+    "state",
+    "cells",
+    "issues",
+    "order_number",
+    "item_code",
+    "item_name",
+    "quantity",
+    "amount",
+    "ordered_on",
+)
 # Types for the binary COPY, in the order of _COLUMNS.
 _TYPES = ("text", "int4", "int4", "text", "bytea", "jsonb", "text", "text", "text", "int4", "int4", "date")
 
@@ -96,8 +108,14 @@ def outcomes(tx: Connection, batch_id: str) -> Iterator[RowOutcome]:
     """Every row of the file in its order."""
     for row in tx.execute(_OUTCOMES, {"b": batch_id}):
         number, line, state, cells, issues, *rest = row
-        yield RowOutcome(number, line, RowState(state), bytes(cells),
-                         tuple(_issue(number, line, found) for found in issues or ()), *rest)  # fmt: skip
+        yield RowOutcome(
+            number,
+            line,
+            RowState(state),
+            bytes(cells),
+            tuple(_issue(number, line, found) for found in issues or ()),
+            *rest,
+        )
 
 
 def _issue(number: int, line: int, found: dict[str, Any]) -> RowIssue:

@@ -67,7 +67,8 @@ def open_breaker(tx: Connection, service: str, reason: str, cooldown_seconds: fl
     """
     tx.execute(
         text("""insert into breakers as b (service, state, failures, reason, opened_at, probe_at)
-                values (:service, 'open', 0, :reason, clock_timestamp(), clock_timestamp() + make_interval(secs => :cooldown))
+                values (:service, 'open', 0, :reason, clock_timestamp(),
+                        clock_timestamp() + make_interval(secs => :cooldown))
                 on conflict (service) do update
                     set state = 'open', reason = :reason, opened_at = clock_timestamp(),
                         failures = b.failures + cast(:again as integer),
@@ -92,7 +93,8 @@ def close_breaker(tx: Connection, service: str) -> None:
     """The service answers again."""
     tx.execute(
         text(
-            "update breakers set state = 'closed', failures = 0, reason = null, probe_at = null where service = :service"
+            """update breakers set state = 'closed', failures = 0, reason = null, probe_at = null
+                where service = :service"""
         ),
         {"service": service},
     )

@@ -34,7 +34,7 @@ class Breaker:
         self.opened: BreakerState | None = None
 
     async def allows(self, probe: Callable[[], Awaitable[Outcome]]) -> bool:
-        """Whether calls may begin. Of all who ask once the time has come, one makes the ``probe``; it decides for all."""
+        """Whether calls may begin. Of all who ask when the time has come, one makes the ``probe``, for all."""
         now = asyncio.get_running_loop().time()
         if self._seen_at is None or now - self._seen_at > _VIEW_SECONDS:
             self._seen_at = now

@@ -1,7 +1,8 @@
 """What an exception or a status of HTTP tells about an effect. One table, used by both services.
 
-The rule: "certainly not done" needs proof. The transport maps every lost connection onto httpx's ConnectTimeout, also one
-that broke after the request had left; so the proof is taken from the exception underneath, never from httpx's class.
+The rule: "certainly not done" needs proof. The transport maps every lost connection onto httpx's ConnectTimeout, also
+one that broke after the request had left; so the proof is taken from the exception underneath, never from httpx's
+class.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """One HTTP call to a service.
 
-One deadline for all of it, no redirects, no cookies, no proxies of the environment, a small answer or none. It never tries
-twice: the state machine is the only one that retries.
+One deadline for all of it, no redirects, no cookies, no proxies of the environment, a small answer or none. It never
+tries twice: the state machine is the only one that retries.
 """
 
 from __future__ import annotations

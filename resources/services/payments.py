@@ -1,4 +1,4 @@
-"""The payment service. ``POST /api/v1/payments`` with ``{"order_id", "amount", "currency"}`` (R-12); 30 seconds (R-13)."""
+"""The payment service: ``POST /api/v1/payments`` with ``{"order_id", "amount", "currency"}`` (R-12), 30 s (R-13)."""
 
 from __future__ import annotations
 

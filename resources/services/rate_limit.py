@@ -1,10 +1,10 @@
 """The rate of calls to a service, shared by all processes and batches (R-23).
 
-Calls leave evenly, a little further apart than the limit asks: at 10/s one every 102 ms. So eleven calls span 1.02 s, and a
-call may arrive up to 20 ms late without an eleventh in any second at the service. Who gets its place too slowly, or wakes
-too late for it, gives it up and takes another. Evenly spaced places are also independent of the service's latency.
-Above 40/s calls leave in blocks, twenty to the second, each block as far from the next as its calls need together.
-A service without a known limit is only left alone when it has said that we call too often.
+Calls leave evenly, a little further apart than the limit asks: at 10/s one every 102 ms. So eleven calls span 1.02 s,
+and a call may arrive up to 20 ms late without an eleventh in any second at the service. Who gets its place too slowly,
+or wakes too late for it, gives it up and takes another. Evenly spaced places are also independent of the service's
+latency. Above 40/s calls leave in blocks, twenty to the second, each block as far from the next as its calls need
+together. A service without a known limit is only left alone when it has said that we call too often.
 """
 
 from __future__ import annotations

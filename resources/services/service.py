@@ -104,8 +104,12 @@ class EffectService(ABC):
         self, response: httpx.Response, effect: dict[str, Any] | None, order_id: int, amount_jpy: int
     ) -> Outcome:
         """A 2xx answer: done when it is about this order and this amount, and says so."""
-        outcome = Outcome(OutcomeClass.AMBIGUOUS, f"{self.word}-OUTCOME-UNKNOWN", response.status_code,
-                          service_request_id=classify.request_id(response))  # fmt: skip
+        outcome = Outcome(
+            OutcomeClass.AMBIGUOUS,
+            f"{self.word}-OUTCOME-UNKNOWN",
+            response.status_code,
+            service_request_id=classify.request_id(response),
+        )
         if effect is None or _number(effect.get("order_id")) is None:
             return outcome
         if _number(effect["order_id"]) != order_id or not self._matches(effect, amount_jpy) or _several(effect):

@@ -1,7 +1,7 @@
 """Payments and mails exactly once, against services that are real processes and keep their own books.
 
-The witness is the ledger of the sandbox, read from outside. It does not refuse a second payment of an order here: sending
-blindly twice would show as a second charge.
+The witness is the ledger of the sandbox, read from outside. It does not refuse a second payment of an order here:
+sending blindly twice would show as a second charge.
 """
 
 from __future__ import annotations

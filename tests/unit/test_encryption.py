@@ -23,6 +23,15 @@ def test_what_was_sealed_opens_again():
     assert vault.open_cells("b", 1, vault.seal_cells("b", 1, CELLS)) == CELLS
 
 
+@pytest.mark.parametrize("cells", [[], ["secret\0"], ["a", "secret\0b"]])
+def test_cells_that_would_come_back_otherwise_are_not_sealed(cells: list[str]):
+    """Cells are joined by NUL, which no file that we read can hold."""
+    with pytest.raises(ValueError, match="^cells that would not come back") as refused:
+        Vault(KEY).seal_cells("b", 1, cells)
+
+    assert "secret" not in str(refused.value)
+
+
 def test_sealed_cells_show_nothing_and_never_look_alike():
     vault = Vault(KEY)
     first, second = vault.seal_cells("b", 1, CELLS), vault.seal_cells("b", 1, CELLS)
