@@ -32,7 +32,7 @@ def make_resources(settings: Settings) -> Mapping[str, Any]:
 
     @dg.resource(description="The business database, in the name of this run; holds the run's lease.")
     def database(context: dg.InitResourceContext) -> Iterator[Database]:
-        run_id = context.run_id or ""
+        run_id = context.run.run_id if context.run is not None else ""
         with stage_boundary():
             url = database_url(settings)
         with run_lease.held_lease(url, run_id):

@@ -15,6 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from assets.validated_csv.reading import read_orders_file
 from domain.errors import BatchPaused
 from domain.states import FINISHED_BATCH, BatchState
 from orchestration.admission import admit
@@ -66,9 +67,11 @@ class Importer:
         """Take one file to the end of its batch, or as far as it goes now.
 
         Raises:
-            FileRefused: it cannot be read at all.
+            FileRefused: the whole file; nothing was written.
             BatchPaused: Ctrl-C; what was done is written down.
         """
+        # A file that cannot be taken is refused here and now, before anything is registered.
+        read_orders_file(path.resolve(), reading_limits(self._settings))
         admission = admit(self._database, self._files, path.resolve(), client, group=group, keep_original=True)
         batch = admission.batch
         finished_before = batch.state in FINISHED_BATCH

@@ -2,14 +2,11 @@
 
 import dagster as dg
 
-from assets.partitions import BATCHES
-
 PROCESS_BATCH = "process_batch"
 
 process_batch = dg.define_asset_job(
     PROCESS_BATCH,
     selection=dg.AssetSelection.groups("bulk_orders"),
-    partitions_def=BATCHES,
     # One process for all stages: four times faster than one each, and no orphaned step that pays after its run died.
     executor_def=dg.in_process_executor,
     # Run retries are off (the sensor takes unfinished batches up again); should somebody turn them on, then only so.

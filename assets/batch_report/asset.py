@@ -18,8 +18,8 @@ _NAME = "batch_report"
 _DESCRIPTION = """What became of every row, and whether the books agree.
 
 `succeeded.csv`, `failed.csv` and `not_processed.csv` together hold every row of the file exactly once. `errors.csv`
-holds the rejected rows with line, column, fault and remedy. The blocking check `three_books_agree` compares file, orders
-and payments in count and in yen, and paid orders with mails.
+holds the rejected rows with line, column, fault and remedy. The blocking check `three_books_agree` compares file,
+orders and payments in count and in yen, and paid orders with mails.
 
 全行の結果ファイルと、ファイル・注文・支払い・メールの照合結果です。"""
 

@@ -105,7 +105,7 @@ def _trimmed_text(table: SourceTable, rows: Indexes) -> pd.DataFrame:
 
 
 def _trimmed_cells(rows: list[list[str]]) -> arrow.LargeStringArray:
-    """All cells, row by row. Handed over as one text, they take half the time of a list of strings per column (16 ms).
+    """All cells, row by row. As one text: a list per column took up to 10 ms more per 10,000 rows.
 
     No cell holds a NUL: the reader refuses a file with one.
     """

@@ -1,0 +1,12 @@
+"""`make bench`: all benchmarks, one after the other. Each says what it measures and against what."""
+
+from __future__ import annotations
+
+import sys
+
+from benchmarks import sensor_to_finish, validate_and_create
+
+if __name__ == "__main__":
+    sys.argv = sys.argv[:1]
+    validate_and_create.main()
+    sensor_to_finish.main()
