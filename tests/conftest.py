@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import itertools
 import shutil
+import subprocess
+import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -16,6 +18,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from resources.local import children
 from resources.local.postgres_server import PostgresServer
 from resources.local.sandbox_service import SandboxService
 
@@ -57,13 +60,26 @@ def database_url(postgres_server: PostgresServer, migrated_template: str) -> Ite
 
 
 @pytest.fixture(scope="session")
-def migrated_template(postgres_server: PostgresServer) -> str:
-    """The name of the template database; nobody stays connected to it."""
+def migrated_template(postgres_server: PostgresServer, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The name of the template database, with Dagster's tables too; nobody stays connected to it."""
     from resources.database import migrate
 
     _administer(postgres_server, f"CREATE DATABASE {_TEMPLATE}")
-    migrate.upgrade(postgres_server.url(_TEMPLATE))
+    url = postgres_server.url(_TEMPLATE)
+    migrate.upgrade(url)
+    _make_dagster_tables(url, tmp_path_factory.mktemp("dagster"))
     return _TEMPLATE
+
+
+def _make_dagster_tables(url: str, folder: Path) -> None:
+    """In a process of its own: Dagster keeps its instance for as long as the process lives."""
+    from orchestration import dagster_home
+
+    dagster_home.write_instance(folder, 1)
+    dagster_home.make_schema(url)
+    program = "import dagster; dagster.DagsterInstance.get().dispose()"
+    environment = children.python_environment(dagster_home.environment(folder, url, {}))
+    subprocess.run([sys.executable, "-c", program], env=environment, check=True, capture_output=True, timeout=60)
 
 
 @dataclass(frozen=True)
