@@ -69,7 +69,7 @@ def as_line(books: Books, language: str) -> str:
     words, batch = _WORDS[language], books.batch
     done = books.payments.count(EffectState.DONE)
     figures = f"{done:,}/{books.orders:,} {words['payments']}  {books.paid_jpy:,} {words['yen']}"
-    return f"{batch.created_at:%Y-%m-%d %H:%M}Z  {batch.batch_id}  {words[batch.state.value]}  {figures}"
+    return f"{batch.created_at.astimezone():%Y-%m-%d %H:%M}  {batch.batch_id}  {words[batch.state.value]}  {figures}"
 
 
 def _effects(book: EffectBook) -> dict[str, int]:

@@ -13,7 +13,6 @@ from sqlalchemy import Connection
 from assets.validated_csv.reading import ReadingLimits, SourceTable, read_orders_file
 from assets.validated_csv.rows import stored_rows
 from assets.validated_csv.validation import validate
-from checks.schemas import validated_order_problems
 from domain.errors import FileRefused, InvariantBroken
 from domain.states import BatchState
 from resources.batch_files import BatchFiles
@@ -46,8 +45,7 @@ def validate_batch(
 
     Raises:
         FileRefused: the file as a whole. The batch is `refused` then, and a copy lies in quarantine with a note.
-        InvariantBroken: the archived file is missing or is not the one the batch was registered with, or rows were
-            accepted that the schema of accepted rows does not allow.
+        InvariantBroken: the archived file is not the one the batch was registered with.
     """
     with database.hold_batch(batch_id) as hold:
         with hold.begin() as tx:
@@ -83,8 +81,6 @@ def _read(hold: BatchHold, batch: Batch, files: BatchFiles, limits: ReadingLimit
 
 def _store(tx: Connection, batch: Batch, table: SourceTable, vault: Vault) -> None:
     validation = validate(table)
-    if problems := validated_order_problems(validation.accepted):
-        raise InvariantBroken("SYS-VALIDATION-BROKEN", batch=batch.batch_id, codes="; ".join(problems))
     import_rows.store(tx, batch.batch_id, stored_rows(batch.batch_id, table, validation, vault))
     # Against earlier batches in the database, as one set: 30 ms where asking for 10,000 numbers takes 140.
     orders.reject_taken(tx, batch.batch_id, batch.client)

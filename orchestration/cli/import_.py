@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +16,6 @@ from orchestration.settings import Settings
 
 if TYPE_CHECKING:
     from orchestration.importing import Importer
-    from orchestration.watching import Watcher
 
 
 @click.command(name="import")
@@ -32,58 +32,82 @@ def command(files: tuple[Path, ...], client: str, group: str | None, dry_run: bo
     """
     from orchestration.importing import Importer
     from orchestration.local_services import local_services
-    from orchestration.watching import watcher
 
     settings = Settings.from_environment()
-    with local_services(settings) as services:
+    started = _say_nothing if as_json else _say_what_starts
+    with local_services(settings, started) as services:
         importer = Importer(services)
+        work = Work(importer, client, group, settings.language, as_json)
         try:
-            if dry_run:
-                codes = [_dry_run(importer, path, client, settings.language, as_json) for path in files]
-                return max(codes, key=_SEVERITY.index)
-            with watcher(settings.language, quiet=as_json) as shown:
-                codes = [_import(importer, path, client, group, shown, settings.language, as_json) for path in files]
-            return max(codes, key=_SEVERITY.index)
+            codes = [_dry_run(work, path) if dry_run else _import(work, path) for path in files]
         finally:
             importer.close()
+    return max(codes, key=_SEVERITY.index)
 
 
 _SEVERITY = (0, 1, 3, 2)
 """Exit codes from best to worst: of several files the worst decides."""
 
 
-def _import(
-    importer: Importer, path: Path, client: str, group: str | None, shown: Watcher, language: str, as_json: bool
-) -> int:
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What all files of one command have in common."""
+
+    importer: Importer
+    client: str
+    group: str | None
+    language: str
+    as_json: bool
+
+
+def _say_what_starts(name: str) -> None:
+    click.echo(f"... {name}", err=True)
+
+
+def _say_nothing(_: str) -> None:
+    pass
+
+
+def _import(work: Work, path: Path) -> int:
     from orchestration import summary
+    from orchestration.watching import watcher
 
     try:
-        imported = importer.import_file(path, client, group, shown)
+        with watcher(work.language, quiet=work.as_json) as shown:
+            imported = work.importer.import_file(path, work.client, work.group, shown)
     except BulkOrdersError as error:
-        return say(error, language, about=path.name)
+        return say(error, work.language, about=path.name)
     report_dir = str(imported.report_dir) if (imported.report_dir / "succeeded.csv").exists() else None
     told = summary.as_json(imported.books, report_dir, imported.duplicate)
-    click.echo(json.dumps(told, ensure_ascii=False) if as_json else summary.as_text(told, imported.books, language))
+    text = _json(told) if work.as_json else summary.as_text(told, imported.books, work.language)
+    click.echo(text)
     return summary.exit_code(imported.books)
 
 
-def _dry_run(importer: Importer, path: Path, client: str, language: str, as_json: bool) -> int:
+def _dry_run(work: Work, path: Path) -> int:
     try:
-        found = importer.forecast(path, client)
+        found = work.importer.forecast(path, work.client)
     except BulkOrdersError as error:
-        return say(error, language, about=path.name)
+        return say(error, work.language, about=path.name)
     told = found.as_json()
-    click.echo(json.dumps(told, ensure_ascii=False) if as_json else _forecast_text(told, language))
+    click.echo(_json(told) if work.as_json else _forecast_text(told, work.language))
     return found.exit_code
+
+
+def _json(told: dict[str, Any]) -> str:
+    return json.dumps(told, ensure_ascii=False)
 
 
 def _forecast_text(told: dict[str, Any], language: str) -> str:
     words = _FORECAST_WORDS[language]
-    return "\n".join(
-        f"{words[name]}: {value:,}" if isinstance(value, int | float) else f"{words[name]}: {value}"
-        for name, value in told.items()
-        if name in words and value not in (None, {})
-    )
+    lines = [f"{words[name]}: {_shown(told[name])}" for name in words if told[name] not in (None, {})]
+    return "\n".join(lines)
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, dict):
+        return "".join(f"\n  {code}: {rows:,}" for code, rows in value.items())
+    return f"{value:,}" if isinstance(value, int | float) else str(value)
 
 
 _FORECAST_WORDS = {
