@@ -40,3 +40,19 @@ def _places(error: Exception) -> str:
     """Where it happened: files and lines, never values."""
     frames = traceback.extract_tb(error.__traceback__)
     return " < ".join(f"{frame.filename}:{frame.lineno}" for frame in reversed(frames))
+
+
+class ResourceRefused(dg.DagsterError):
+    """A resource cannot be had: a wrong key, a missing setting. Its text is the catalogue's.
+
+    Dagster masks what resources raise, except errors of its own family: a person must be able to read this one.
+    """
+
+
+@contextmanager
+def resource_boundary(language: str = "en") -> Iterator[None]:
+    """Turn our errors while a resource is made into one that the UI shows."""
+    try:
+        yield
+    except BulkOrdersError as error:
+        raise ResourceRefused(catalogue.describe(error, language)) from None

@@ -21,7 +21,7 @@ from pathlib import Path
 import pandas as pd
 
 from assets.created_orders.work import create_orders
-from assets.validated_csv.reading import ReadingLimits
+from assets.validated_csv.limits import ReadingLimits
 from assets.validated_csv.work import validate_batch
 from benchmarks.bench_database import bench_database
 from domain.identity import DEFAULT_CLIENT

@@ -37,6 +37,7 @@ class ServiceProfile:
     unavailable_means_not_done: bool = False  # a 503 of this service is a promise that nothing was done
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "look_up", LookUp(self.look_up))
         if self.rate_per_second is not None and not 0 < self.rate_per_second < math.inf:
             raise SettingRefused("SYS-SETTING-INVALID", variable="rate_per_second", expected="a positive number")
         for name in ("settle_seconds", "second_look_seconds", "key_ttl_seconds"):

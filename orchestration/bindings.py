@@ -8,10 +8,10 @@ from typing import Any
 
 import dagster as dg
 
-from assets.boundary import stage_boundary
+from assets.boundary import resource_boundary
 from assets.effects.lane import LaneLimits
 from assets.effects.work import EffectLimits, Services
-from assets.validated_csv.reading import ReadingLimits
+from assets.validated_csv.limits import ReadingLimits
 from domain.errors import SettingRefused
 from domain.outcomes import Patience
 from domain.profiles import load_profile
@@ -33,7 +33,7 @@ def make_resources(settings: Settings) -> Mapping[str, Any]:
     @dg.resource(description="The business database, in the name of this run; holds the run's lease.")
     def database(context: dg.InitResourceContext) -> Iterator[Database]:
         run_id = context.run.run_id if context.run is not None else ""
-        with stage_boundary():
+        with resource_boundary():
             url = database_url(settings)
         with run_lease.held_lease(url, run_id):
             connected = open_database(settings, Actor(_actor(context), run_id, code_version()))
@@ -45,7 +45,7 @@ def make_resources(settings: Settings) -> Mapping[str, Any]:
     @dg.resource(required_resource_keys={"database"}, description="Encrypts and opens personal data.")
     def vault(context: dg.InitResourceContext) -> Vault:
         opened: Database = context.resources.database
-        with stage_boundary():
+        with resource_boundary():
             return admitted_vault(settings, opened)
 
     @dg.resource(description="The folders of batches.")
@@ -54,7 +54,7 @@ def make_resources(settings: Settings) -> Mapping[str, Any]:
 
     @dg.resource(description="The payment and the notification service.")
     def services(_: dg.InitResourceContext) -> Services:
-        with stage_boundary():
+        with resource_boundary():
             return make_services(settings)
 
     return {

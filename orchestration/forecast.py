@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from assets.validated_csv.reading import ReadingLimits, read_orders_file
+from assets.validated_csv.limits import ReadingLimits
+from assets.validated_csv.reading import read_orders_file
 from assets.validated_csv.validation import validate
 from domain.identity import client_slug
 from domain.profiles import ServiceProfile

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
@@ -181,9 +182,10 @@ class Lane:
             outcome = await call
         except asyncio.CancelledError:
             return Outcome(OutcomeClass.AMBIGUOUS, f"{self._service.word}-OUTCOME-UNKNOWN")
-        await self._breaker.observe(outcome)
-        if outcome.throttled:
-            await self._rate.freeze(outcome.retry_after_seconds or 0.0)
+        with suppress(asyncio.CancelledError):  # what we know by now is written down all the same
+            await self._breaker.observe(outcome)
+            if outcome.throttled:
+                await self._rate.freeze(outcome.retry_after_seconds or 0.0)
         return outcome
 
     async def _settle(self, order: OrderFacts, settlement: Settlement) -> None:

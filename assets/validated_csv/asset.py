@@ -7,7 +7,7 @@ import dagster as dg
 from assets.boundary import stage_boundary
 from assets.metadata import data_version, stage_metadata
 from assets.partitions import BATCHES, CODE_VERSION, GROUP, OWNERS
-from assets.validated_csv.reading import ReadingLimits
+from assets.validated_csv.limits import ReadingLimits
 from checks import row_accounting
 from checks.finding import specs
 from resources.batch_files import BatchFiles

@@ -9,15 +9,17 @@ answers, that one says the same; a test proves it.
 from __future__ import annotations
 
 import csv
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as arrow
 import pyarrow.compute as compute
 import pyarrow.csv
 
+Octets = npt.NDArray[np.uint8]
+Places = npt.NDArray[np.int64]
 Columns = Sequence[arrow.LargeStringArray]
 
 _QUOTE, _COMMA, _CR, _LF = b'",\r\n'
@@ -36,34 +38,33 @@ def read_columns(
     data: bytes, *, unwanted: str, max_rows: int, max_cell_characters: int, max_line_characters: int
 ) -> PlainTable | None:
     """The table in ``data`` (no BOM, no NUL), or None in any doubt. ``unwanted`` is a pattern of single characters."""
-    if not (_lines_end_alike(data) and _quotes_are_at_cell_borders(data)):
+    octets = np.frombuffer(data, np.uint8)
+    quotes = np.flatnonzero(octets == _QUOTE)
+    if not (_lines_end_alike(octets) and _quotes_are_at_cell_borders(octets, quotes)):
         return None
     try:
+        spoilt = _holds(data, unwanted)
         columns = _parsed(data)
-        spoilt = compute.match_substring_regex(arrow.array([data]).cast(arrow.string()), unwanted)[0].as_py()
-    except (arrow.ArrowInvalid, csv.Error, UnicodeDecodeError):
+    except (arrow.ArrowInvalid, csv.Error):
         return None
     header, cells = [str(column[0]) for column in columns], [column[1:] for column in columns]
     short = _all_short(columns, max_cell_characters, max_line_characters)
     if spoilt or not short or not any(map(str.strip, header)) or not 1 <= len(cells[0]) <= max_rows:
         return None
-    if _a_row_is_blank(cells):
-        return None
-    return PlainTable(header, cells, _line_numbers(columns, data.count(b"\n")))
+    return None if _a_row_is_blank(cells) else PlainTable(header, cells, _line_numbers(octets, quotes, len(cells[0])))
 
 
-def _lines_end_alike(data: bytes) -> bool:
+def _lines_end_alike(octets: Octets) -> bool:
     """A CR alone ends a line too, but not for pyarrow."""
-    return data.count(b"\r") == data.count(b"\r\n")
+    returns = np.flatnonzero(octets == _CR)
+    return bool((octets[np.minimum(returns + 1, len(octets) - 1)] == _LF).all())
 
 
-def _quotes_are_at_cell_borders(data: bytes) -> bool:
+def _quotes_are_at_cell_borders(octets: Octets, quotes: Places) -> bool:
     """Whether every odd quote opens a cell and every even one closes it, a doubled one taken as closed and opened again.
 
     By the places of the quotes alone (1 ms for 10,000 rows; a regular expression took 60).
     """
-    octets = np.frombuffer(data, np.uint8)
-    quotes = np.flatnonzero(octets == _QUOTE)
     if len(quotes) % 2:
         return False
     opening, closing = quotes[::2], quotes[1::2]
@@ -76,15 +77,21 @@ def _quotes_are_at_cell_borders(data: bytes) -> bool:
     return bool(opens.all() and closes.all())
 
 
+def _holds(data: bytes, unwanted: str) -> bool:
+    """Whether the pattern is found; raises ArrowInvalid where ``data`` is not UTF-8."""
+    text = arrow.array([data], arrow.large_binary()).cast(arrow.large_string())
+    return bool(compute.match_substring_regex(text, unwanted)[0].as_py())
+
+
 def _parsed(data: bytes) -> list[arrow.LargeStringArray]:
-    """All cells as text, the header as the first row."""
-    first_line = io.TextIOWrapper(io.BytesIO(data), encoding="utf-8", newline="").readline()
+    """All cells as text, the header as the first row; ``data`` is known to be UTF-8."""
+    first_line = data[: data.find(b"\n") + 1 or None].decode()
     names = [str(at) for at in range(len(next(csv.reader([first_line], strict=True), [])))]
     table = pyarrow.csv.read_csv(
         arrow.BufferReader(data),
         arrow.csv.ReadOptions(use_threads=False, block_size=len(data) + 1, column_names=names),
         arrow.csv.ParseOptions(newlines_in_values=True, ignore_empty_lines=False),
-        arrow.csv.ConvertOptions(column_types=dict.fromkeys(names, arrow.large_string()), strings_can_be_null=False),
+        arrow.csv.ConvertOptions(column_types=dict.fromkeys(names, arrow.large_string()), strings_can_be_null=False, check_utf8=False),
     )
     return [column.combine_chunks() for column in table.columns]
 
@@ -97,15 +104,17 @@ def _all_short(columns: Columns, max_cell_characters: int, max_line_characters: 
 
 
 def _a_row_is_blank(columns: Columns) -> bool:
-    suspects = [at for at, cell in enumerate(columns[0].to_pylist()) if not cell.strip()]
-    return any(not any(str(column[at]).strip() for column in columns) for at in suspects)
+    blank: Sequence[int] = range(len(columns[0]))
+    for column in columns:
+        cells = column.to_pylist()
+        blank = [at for at in blank if not cells[at].strip()]
+        if not blank:  # as a rule after the first column
+            return False
+    return True
 
 
-def _line_numbers(columns: Columns, line_ends: int) -> list[int]:
-    """Where each row begins: one line for each row before it, header too, and one for each line break in their cells."""
-    rows = len(columns[0])
-    lines = np.ones(rows, dtype=np.int64)
-    if line_ends > rows:
-        for column in columns:
-            lines += np.asarray(compute.count_substring(column, "\n"))
-    return (1 + np.cumsum(lines)[:-1]).tolist()
+def _line_numbers(octets: Octets, quotes: Places, rows: int) -> list[int]:
+    """Where each row begins: behind the line ends that stand outside of quotes, an even number of quotes before them."""
+    line_ends = np.flatnonzero(octets == _LF)
+    row_ends = np.flatnonzero(np.searchsorted(quotes, line_ends) % 2 == 0)
+    return (row_ends[:rows] + 2).tolist()

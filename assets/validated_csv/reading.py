@@ -11,75 +11,77 @@ import csv
 import hashlib
 import io
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from assets.validated_csv.column_reading import read_columns
+from assets.validated_csv.limits import ReadingLimits
+from assets.validated_csv.source_table import Cells, SourceTable, cells_of_columns, cells_of_rows, column_label
 from domain import columns
 from domain.errors import FileRefused
 from domain.issues import RowIssue
 from resources.regular_files import open_regular
 
 
-@dataclass(frozen=True, slots=True)
-class ReadingLimits:
-    """How much of a file we are willing to read; beyond it the file, or for a cell its row, is refused."""
-
-    max_rows: int = 10_000
-    max_bytes: int = 50_000_000
-    max_columns: int = 200
-    max_cell_characters: int = 4_000
-
-
-@dataclass(frozen=True, slots=True)
-class SourceTable:
-    """The data rows of one file. ``rows[i]`` is import row ``i + 1`` and begins at physical line ``line_numbers[i]``.
-
-    ``sha256`` is the digest of the very bytes that were read. ``issues`` are the faults seen while reading.
-    """
-
-    header: tuple[str, ...]
-    header_line: int
-    column_map: dict[str, int]
-    rows: list[list[str]]
-    line_numbers: list[int]
-    issues: list[RowIssue]
-    sha256: bytes
-    size_bytes: int
-    encoding: str
-
-    @property
-    def unmapped(self) -> dict[str, int]:
-        """Position of each column that is none of ours, by the file's own header (``#7`` where that is empty)."""
-        mapped = set(self.column_map.values())
-        return {_label(self.header, i): i for i in range(len(self.header)) if i not in mapped}
-
-
 def read_orders_file(path: Path, limits: ReadingLimits) -> SourceTable:
-    """Read the file once.
+    """Read the file once: by columns where that is certain, else record by record.
 
     Raises:
         FileRefused: with a FILE-* code; its facts are counts, line numbers and canonical column names, never cells.
     """
     data = _read_bytes(path, limits.max_bytes)
     _refuse_other_formats(data)
-    text, encoding = _decoded(data)
+    return by_columns(data, limits) or by_records(data, limits)
+
+
+def by_columns(data: bytes, limits: ReadingLimits) -> SourceTable | None:
+    """The everyday file, 10,000 rows in 15 ms; None where only reading record by record can tell what is the matter."""
+    plain = read_columns(
+        data.removeprefix(_BOM),
+        unwanted=_UNWANTED.pattern,
+        max_rows=limits.max_rows,
+        max_cell_characters=limits.max_cell_characters,
+        max_line_characters=_MAX_LINE_CHARACTERS,
+    )
+    if plain is None:
+        return None
+    column_map = _mapped(plain.header, 1, limits.max_columns)
+    return _source_table(data, 1, plain.header, column_map, cells_of_columns(plain.columns), plain.line_numbers, [])
+
+
+def by_records(data: bytes, limits: ReadingLimits) -> SourceTable:
+    """Any file, 10,000 rows in 60 ms: every refusal and every fault of a row is said here."""
+    text = _decoded(data)
     lines = _lines(text)
     records = _records(lines)
     header_line, header = next(records, (0, []))
     column_map = _mapped(header, header_line, limits.max_columns)
     rows, line_numbers = _data_rows(records, limits.max_rows)
     issues = _row_faults(_Rows(header, column_map, rows, line_numbers), lines, text, limits)
+    cells = cells_of_rows(rows, len(header))
+    return _source_table(data, header_line, header, column_map, cells, line_numbers, issues)
+
+
+def _source_table(
+    data: bytes,
+    header_line: int,
+    header: list[str],
+    column_map: dict[str, int],
+    cells: Cells,
+    line_numbers: list[int],
+    issues: list[RowIssue],
+) -> SourceTable:
     return SourceTable(
         tuple(header),
         header_line,
         column_map,
-        rows,
+        cells,
         line_numbers,
         issues,
         hashlib.sha256(data).digest(),
         len(data),
-        encoding,
+        "utf-8-sig" if data.startswith(_BOM) else "utf-8",
     )
 
 
@@ -103,6 +105,7 @@ _MAGIC = (
     *(b"PK\x03\x04", b"PK\x05\x06", b"\xd0\xcf\x11\xe0", b"%PDF-", b"\x89PNG", b"\x1f\x8b", b"\xff\xd8\xff", b"GIF8"),
     *(b"7z\xbc\xaf", b"Rar!", b"BZh", b"\xfd7zXZ", b"\x28\xb5\x2f\xfd", b"\x7fELF", b"{\\rtf", b"SQLite format 3"),
 )
+_BOM = b"\xef\xbb\xbf"
 _UTF16_BOM = (b"\xff\xfe", b"\xfe\xff")
 _ISO_2022 = re.compile(rb"\x1b[$(]")
 
@@ -116,10 +119,9 @@ def _refuse_other_formats(data: bytes) -> None:
         raise FileRefused("FILE-ENCODING", line=_line_at(data, escape.start()))
 
 
-def _decoded(data: bytes) -> tuple[str, str]:
-    encoding = "utf-8-sig" if data.startswith(b"\xef\xbb\xbf") else "utf-8"
+def _decoded(data: bytes) -> str:
     try:
-        return data.decode(encoding), encoding
+        return data.removeprefix(_BOM).decode()
     except UnicodeDecodeError as error:
         raise FileRefused("FILE-ENCODING", line=_line_at(error.object, error.start)) from None
 
@@ -209,10 +211,6 @@ _UNWANTED = re.compile(
 )
 
 
-def _label(header: Sequence[str], position: int) -> str:
-    return header[position].strip() or f"#{position + 1}"
-
-
 @dataclass(frozen=True, slots=True)
 class _Rows:
     header: list[str]
@@ -225,7 +223,7 @@ class _Rows:
 
     def _name(self, position: int) -> str:
         canonical = next((name for name, at in self.column_map.items() if at == position), None)
-        return canonical or _label(self.header, position)
+        return canonical or column_label(self.header, position)
 
 
 def _row_faults(table: _Rows, lines: list[str], text: str, limits: ReadingLimits) -> list[RowIssue]:

@@ -7,13 +7,15 @@ from collections.abc import Iterator
 from typing import Any
 
 import pandas as pd
+import pyarrow as arrow
 
-from assets.validated_csv.reading import SourceTable
+from assets.validated_csv.source_table import SourceTable
 from assets.validated_csv.validation import Validation
 from domain.states import RowState
 from resources.database.import_rows import StoredRow
 from resources.encryption import Vault
 
+_SEALED_AT_ONCE = 500
 _ACCEPTED, _REJECTED = RowState.ACCEPTED.value, RowState.REJECTED.value
 
 
@@ -23,12 +25,19 @@ def stored_rows(batch_id: str, table: SourceTable, validation: Validation, vault
     for issue in validation.issues:
         issues[issue.import_row_number].append(issue.to_json())
     accepted = _accepted_values(validation.accepted)
-    for number, (cells, line) in enumerate(zip(table.rows, table.line_numbers, strict=True), start=1):
-        sealed = vault.seal_cells(batch_id, number, cells)
+    lines_and_cells = zip(table.line_numbers, _sealed(batch_id, table, vault), strict=True)
+    for number, (line, sealed) in enumerate(lines_and_cells, start=1):
         if number in accepted:
             yield StoredRow(number, line, _ACCEPTED, sealed, None, *accepted[number])
         else:
             yield StoredRow(number, line, _REJECTED, sealed, issues[number])
+
+
+def _sealed(batch_id: str, table: SourceTable, vault: Vault) -> Iterator[bytes]:
+    """The sealed cells of every row, some rows at a time: while the next are sealed, the server stores the last."""
+    rows = table.cells.joined.cast(arrow.large_binary()).to_pylist()
+    for start in range(0, len(rows), _SEALED_AT_ONCE):
+        yield from vault.seal_rows(batch_id, start + 1, rows[start : start + _SEALED_AT_ONCE])
 
 
 def _accepted_values(frame: pd.DataFrame) -> dict[int, tuple[Any, ...]]:

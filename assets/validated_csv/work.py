@@ -10,8 +10,10 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection
 
-from assets.validated_csv.reading import ReadingLimits, SourceTable, read_orders_file
+from assets.validated_csv.limits import ReadingLimits
+from assets.validated_csv.reading import read_orders_file
 from assets.validated_csv.rows import stored_rows
+from assets.validated_csv.source_table import SourceTable
 from assets.validated_csv.validation import validate
 from domain.errors import FileRefused, InvariantBroken
 from domain.states import BatchState

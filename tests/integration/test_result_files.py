@@ -170,7 +170,7 @@ def test_no_cell_runs_as_a_formula(installation: Installation) -> None:
     header = [*HEADER[:-1], "=header"]
     path = installation.write(rows, header=header)
     batch = installation.admitted(path)
-    from assets.validated_csv.reading import ReadingLimits
+    from assets.validated_csv.limits import ReadingLimits
     from assets.validated_csv.work import validate_batch
 
     validate_batch(installation.database, installation.vault, installation.files, batch, ReadingLimits())

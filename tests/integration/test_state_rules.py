@@ -1,4 +1,4 @@
-"""What the database refuses by itself, whoever asks: steps that are none, beginnings that are none, one charge for two."""
+"""What the database refuses by itself, whoever asks: unlisted steps, wrong beginnings, one charge for two orders."""
 
 from __future__ import annotations
 
@@ -117,16 +117,17 @@ def test_every_step_that_is_not_listed_is_refused(
 
 
 def test_a_batch_begins_as_received(installation: Installation) -> None:
-    insert = """insert into batches (batch_id, file_sha256, source_name, client, state, reason, code_version, started_by)
-                values ('b', decode(repeat('00', 32), 'hex'), 'f', 'c', %s, 'R', '0', 'test')"""
+    columns = "batch_id, file_sha256, source_name, client, state, reason, code_version, started_by"
+    insert = f"""insert into batches ({columns})
+                 values ('b', decode(repeat('00', 32), 'hex'), 'f', 'c', %s, 'R', '0', 'test')"""
     others = sorted(set(BatchState) - {BatchState.RECEIVED})
 
     assert refusals(installation, *((insert, state.value) for state in others)) == [REFUSED] * len(others)
 
 
 INSERT_PAYMENT = """
-    insert into payments (order_id, batch_id, import_row_number, amount, currency, state, idempotency_key, request_sha256,
-                          remote_id)
+    insert into payments (order_id, batch_id, import_row_number, amount, currency,
+                          state, idempotency_key, request_sha256, remote_id)
     select order_id, batch_id, import_row_number, amount, currency, %s, %s, decode(repeat('00', 32), 'hex'), %s
     from orders where batch_id = %s and import_row_number = %s"""
 INSERT_MAIL = """

@@ -66,9 +66,12 @@ def through_the_transport(error: Exception) -> Exception:
         def __str__(self) -> str:
             return "text"
 
-    with pytest.raises(Exception) as raised, map_aiohttp_exceptions():
-        raise made(Named)
-    return raised.value
+    try:
+        with map_aiohttp_exceptions():
+            raise made(Named)
+    except Exception as mapped:
+        return mapped
+    raise AssertionError("swallowed")
 
 
 @pytest.mark.parametrize("cls", all_classes(aiohttp), ids=lambda cls: cls.__name__)
@@ -389,9 +392,19 @@ def test_no_answer_in_time_is_doubt():
 
 @pytest.mark.parametrize(
     "body",
-    [b"", b"null", b"[]", b"true", b'{"order_id": 42', b"<html>OK</html>", b"\xff\xfe\x00", b"{}", b'{"order_id": null}',
-     b'{"order_id": true}', b'{"order_id": 42.0}', b"[" * 100_000, b'{"order_id": "4 2"}', b'{"order_id": "' + b"4" * 30 + b'"}'],
-)  # fmt: skip
+    [
+        *(b"", b"null", b"[]", b"true", b"{}", b"<html>OK</html>", b"\xff\xfe\x00", b"[" * 100_000),
+        *(
+            b'{"order_id": 42',
+            b'{"order_id": null}',
+            b'{"order_id": true}',
+            b'{"order_id": 42.0}',
+            b'{"order_id": "4 2"}',
+        ),
+        b'{"order_id": "' + b"4" * 30 + b'"}',
+    ],
+    ids=range(14),
+)
 def test_a_good_status_with_anything_but_our_effect_is_doubt(body: bytes):
     assert pay_answered(body, "200 OK").cls is OutcomeClass.AMBIGUOUS
 

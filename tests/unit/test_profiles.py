@@ -38,6 +38,10 @@ def test_a_file_changes_what_it_states_and_nothing_else(tmp_path: Path):
     )
 
 
+def test_a_rate_of_zero_is_no_limit(tmp_path: Path):
+    assert load_profile(MAIL, written(tmp_path, "rate_per_second = 0")).rate_per_second is None
+
+
 def test_an_empty_file_is_the_legacy_service(tmp_path: Path):
     assert load_profile(PAYMENT, written(tmp_path, "")) == LEGACY[PAYMENT]
 
@@ -57,7 +61,6 @@ def test_an_empty_file_is_the_legacy_service(tmp_path: Path):
         ("settle_seconds = inf", "settle_seconds"),
         ("second_look_seconds = -1", "second_look_seconds"),
         ("key_ttl_seconds = nan", "key_ttl_seconds"),
-        ("rate_per_second = 0", "rate_per_second"),
         ("rate_per_second = -3.5", "rate_per_second"),
         ("rate_per_second = nan", "rate_per_second"),
         ("rate_per_second = inf", "rate_per_second"),

@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from assets.validated_csv.reading import ReadingLimits, SourceTable, read_orders_file
+from assets.validated_csv.limits import ReadingLimits
+from assets.validated_csv.reading import read_orders_file
+from assets.validated_csv.source_table import SourceTable
 from domain.errors import FileRefused
 
 HEADER = b"order_number,customer_name,email,amount\n"

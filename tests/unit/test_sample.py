@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from assets.validated_csv.reading import ReadingLimits, read_orders_file
+from assets.validated_csv.limits import ReadingLimits
+from assets.validated_csv.reading import read_orders_file
 from assets.validated_csv.validation import validate
 from domain.catalogue import CODES
 from orchestration import sample as samples

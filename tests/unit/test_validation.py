@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from assets.validated_csv.reading import ReadingLimits, read_orders_file
+from assets.validated_csv.limits import ReadingLimits
+from assets.validated_csv.reading import read_orders_file
 from assets.validated_csv.validation import EarlierNumbers, Validation, validate
 from checks.schemas import VALIDATED_ORDERS, validated_order_problems
 from domain.columns import NAMES

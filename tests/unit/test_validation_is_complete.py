@@ -16,8 +16,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pandera.errors import SchemaErrors
 
-from assets.validated_csv.reading import ReadingLimits, SourceTable, read_orders_file
-from assets.validated_csv.validation import _rows_with_every_cell, _trimmed_text, _typed, validate
+from assets.validated_csv.limits import ReadingLimits
+from assets.validated_csv.reading import read_orders_file
+from assets.validated_csv.source_table import SourceTable
+from assets.validated_csv.validation import _trimmed_text, _typed, validate
 from checks.schemas import ORDER_TEXT, TYPED_ORDERS, Stage, validated_order_problems
 
 HEADER = [
@@ -141,7 +143,7 @@ def found_by_pandera(stage: Stage, frame: pd.DataFrame) -> set[tuple[str, int]]:
 def test_the_rules_as_masks_and_as_pandera_schema_find_the_same(rows: list[list[str]]):
     """Masks are fast and hold no values; the schema is what people know. They must be one thing."""
     table = read(rows)
-    text = _trimmed_text(table, _rows_with_every_cell(table))
+    text = _trimmed_text(table)
     for stage, frame in ((ORDER_TEXT, text), (TYPED_ORDERS, _typed(text))):
         by_masks = {(code, int(at)) for _, code, broken in stage.broken(frame) for at in np.flatnonzero(broken)}
 
