@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from domain import catalogue
-from domain.errors import BulkOrdersError
+from domain.errors import BulkOrdersError, TransientError
 from domain.states import BatchState, EffectState
 from resources.database.books import Books, EffectBook
 
@@ -40,6 +40,14 @@ def as_json(books: Books, report_dir: str | None, duplicate: bool) -> dict[str, 
         "duplicate_of": batch.batch_id if duplicate else None,
         "run_id": batch.run_id,
     }
+
+
+def refused_json(name: str, error: BulkOrdersError) -> dict[str, Any]:
+    """The same object for a file of which there is no batch to tell about."""
+    status = "interrupted" if isinstance(error, TransientError) else BatchState.REFUSED.value
+    nothing = dict.fromkeys(("rows", "orders", "payments", "notifications", "report_dir", "duplicate_of", "run_id"))
+    file = {"name": name, "sha256": None, "rows": None, "amount_jpy": None}
+    return {"batch_id": None, "status": status, "reason": error.code, "file": file} | nothing
 
 
 def as_text(summary: Mapping[str, Any], books: Books, language: str) -> str:

@@ -91,7 +91,7 @@ def _parsed(data: bytes) -> list[arrow.LargeStringArray]:
         arrow.BufferReader(data),
         arrow.csv.ReadOptions(use_threads=False, block_size=len(data) + 1, column_names=names),
         arrow.csv.ParseOptions(newlines_in_values=True, ignore_empty_lines=False),
-        arrow.csv.ConvertOptions(column_types=dict.fromkeys(names, arrow.large_string()), strings_can_be_null=False, check_utf8=False),
+        arrow.csv.ConvertOptions(column_types=dict.fromkeys(names, arrow.large_string()), check_utf8=False),
     )
     return [column.combine_chunks() for column in table.columns]
 
@@ -114,7 +114,7 @@ def _a_row_is_blank(columns: Columns) -> bool:
 
 
 def _line_numbers(octets: Octets, quotes: Places, rows: int) -> list[int]:
-    """Where each row begins: behind the line ends that stand outside of quotes, an even number of quotes before them."""
+    """Where each row begins: behind a line end outside of quotes, which is one with an even number of quotes before."""
     line_ends = np.flatnonzero(octets == _LF)
     row_ends = np.flatnonzero(np.searchsorted(quotes, line_ends) % 2 == 0)
-    return (row_ends[:rows] + 2).tolist()
+    return [int(line) for line in row_ends[:rows] + 2]

@@ -76,6 +76,8 @@ def _import(work: Work, path: Path) -> int:
         with watcher(work.language, quiet=work.as_json) as shown:
             imported = work.importer.import_file(path, work.client, work.group, shown)
     except BulkOrdersError as error:
+        if work.as_json:
+            click.echo(_json(summary.refused_json(path.name, error)))
         return say(error, work.language, about=path.name)
     report_dir = str(imported.report_dir) if (imported.report_dir / "succeeded.csv").exists() else None
     told = summary.as_json(imported.books, report_dir, imported.duplicate)

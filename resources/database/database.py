@@ -12,6 +12,8 @@ from sqlalchemy import Connection, text
 from domain.errors import BatchBusy, DatabaseUnavailable, NotFound
 from resources.database.connection import Actor, make_engine, translated
 
+_TRY_LOCK = text("select pg_try_advisory_lock(hashtextextended('batch:' || :b, 0))")
+_UNLOCK = text("select pg_advisory_unlock(hashtextextended('batch:' || :b, 0))")
 _HOLD_POLL_SECONDS = 0.2
 _PROOF_SECONDS = 3.0  # far less than any service's settle time
 
@@ -50,10 +52,13 @@ class Database:
         with translated(), self._engine.connect() as connection:
             _wait_for_lock(connection, batch_id, wait_seconds)
             try:
-                yield BatchHold(connection, batch_id, self.actor.run_id)
-            finally:
+                hold = BatchHold(connection, batch_id, self.actor.run_id)
+                yield hold
+                hold.release()
+            except BaseException:
                 # Closing the session, not unlocking: whatever state it is in, the lock goes with it.
                 connection.invalidate()
+                raise
 
     def dispose(self) -> None:
         """Close all pooled connections."""
@@ -66,6 +71,7 @@ class BatchHold:
     def __init__(self, connection: Connection, batch_id: str, run_id: str) -> None:
         self._connection = connection
         self._turn = threading.Lock()
+        self._released = False
         self._proven = 0.0
         self.batch_id = batch_id
         with self.begin() as tx:
@@ -82,12 +88,22 @@ class BatchHold:
     def begin(self) -> Iterator[Connection]:
         """A transaction on the holding session; other threads wait for its end."""
         with self._turn, translated():
-            if self._connection.invalidated:
+            if self._released or self._connection.invalidated:
                 # SQLAlchemy would connect again by itself, without our lock: somebody else may hold the batch by now.
                 raise DatabaseUnavailable("SYS-HOLD-LOST", batch=self.batch_id)
             with self._connection.begin():
                 yield self._connection
             self._proven = _awake_seconds()
+
+    def release(self) -> None:
+        """Let go of the batch, for good. The session is whole and goes back to the pool: a new one takes 20 ms."""
+        if self._connection.invalidated:  # lost after the last write: so is the lock
+            return
+        with self.begin() as tx:
+            unlocked = tx.execute(_UNLOCK, {"b": self.batch_id}).scalar_one()
+            self._released = True
+        if not unlocked:
+            raise DatabaseUnavailable("SYS-HOLD-LOST", batch=self.batch_id)
 
     def prove(self) -> None:
         """Make sure that the batch is still ours: to be asked before anything leaves for a service.
@@ -118,7 +134,6 @@ def _wait_for_lock(connection: Connection, batch_id: str, wait_seconds: float) -
 
 
 def _try_lock(connection: Connection, batch_id: str) -> bool:
-    query = text("select pg_try_advisory_lock(hashtextextended('batch:' || :b, 0))")
-    got = connection.execute(query, {"b": batch_id}).scalar_one()
+    got = connection.execute(_TRY_LOCK, {"b": batch_id}).scalar_one()
     connection.commit()
     return bool(got)
