@@ -26,6 +26,10 @@ from resources.encryption import Vault, make_key_file, open_vault
 from resources.services.notifications import NotificationService
 from resources.services.payments import PaymentService
 
+_STORAGE_TIMEOUT_MS = 60_000
+_STORAGE_RECYCLE_SECONDS = 3600
+_STORAGE_CONNECTIONS = 10
+
 
 def make_resources(settings: Settings) -> Mapping[str, Any]:
     """Dagster's resources by the names the assets ask for."""
@@ -35,6 +39,8 @@ def make_resources(settings: Settings) -> Mapping[str, Any]:
         run_id = context.run.run_id if context.run is not None else ""
         with resource_boundary():
             url = database_url(settings)
+        if context.instance is not None:
+            _keep_connections(context.instance)
         with run_lease.held_lease(url, run_id):
             connected = open_database(settings, Actor(_actor(context), run_id, code_version()))
             try:
@@ -136,6 +142,16 @@ def effect_limits(settings: Settings) -> EffectLimits:
         payments=LaneLimits(settings.payment_concurrency, settings.claim_chunk, patience),
         notifications=LaneLimits(settings.notification_concurrency, settings.claim_chunk, patience),
         cooldown_seconds=settings.pause_seconds,
+    )
+
+
+def _keep_connections(instance: dg.DagsterInstance) -> None:
+    """Let this run's process keep its connections to Dagster's storage, as the web server does.
+
+    Otherwise each of some 250 statements of a run connects anew: 1.6 of 4.4 seconds of a 100-row batch, measured.
+    """
+    instance.optimize_for_webserver(
+        statement_timeout=_STORAGE_TIMEOUT_MS, pool_recycle=_STORAGE_RECYCLE_SECONDS, max_overflow=_STORAGE_CONNECTIONS
     )
 
 

@@ -23,9 +23,10 @@ def create_orders(database: Database, batch_id: str) -> Books:
         if batch.state is BatchState.RECEIVED:
             raise InvariantBroken("BATCH-NOT-VALIDATED", batch=batch_id)
         if batch.state is BatchState.VALIDATED:
-            orders.create(
+            _, rejected = orders.create(
                 tx, batch_id=batch_id, client=batch.client, source=batch.source_name, group=batch.bulk_import_group
             )
-            batches.count_accepted(tx, batch_id)
+            if rejected:
+                batches.count_accepted(tx, batch_id)
             batches.move(tx, batch_id, BatchState.ORDERED)
         return books.read(tx, batch_id)

@@ -1,6 +1,7 @@
 """Progress of a stage in the Dagster UI: a log line every two seconds, an observation every ten percent.
 
-Never per row: one event costs 5 to 25 ms. Never slower: the UI's watcher falls asleep when a run is silent.
+Never per row, and no observations of a stage that is over in seconds: one event costs 5 to 25 ms. Never slower: the UI's
+watcher falls asleep when a run is silent.
 """
 
 import time
@@ -19,7 +20,7 @@ class ProgressReporter:
     def __init__(self, context: dg.AssetExecutionContext) -> None:
         self._context = context
         self._logged: dict[str, tuple[float, int]] = {}
-        self._observed: dict[str, float] = {}
+        self._observed: dict[str, tuple[float, float]] = {}
 
     def show(self, progress: StageProgress) -> None:
         """Tell the UI, unless it was told just now."""
@@ -35,10 +36,11 @@ class ProgressReporter:
         self._context.log.info(str(progress))
 
     def _observe(self, progress: StageProgress) -> None:
-        last = self._observed.setdefault(progress.stage, progress.percent)
-        if progress.percent - last < _OBSERVE_PERCENT:
+        now = time.monotonic()
+        last_time, last_percent = self._observed.setdefault(progress.stage, (now, progress.percent))
+        if progress.percent - last_percent < _OBSERVE_PERCENT or now - last_time < _LOG_SECONDS:
             return
-        self._observed[progress.stage] = progress.percent
+        self._observed[progress.stage] = (now, progress.percent)
         metadata = {
             "processed": progress.processed,
             "total": progress.total,

@@ -61,7 +61,7 @@ def _lines_end_alike(octets: Octets) -> bool:
 
 
 def _quotes_are_at_cell_borders(octets: Octets, quotes: Places) -> bool:
-    """Whether every odd quote opens a cell and every even one closes it, a doubled one taken as closed and opened again.
+    """Whether every odd quote opens a cell and every even one closes it; a doubled one closes and opens it again.
 
     By the places of the quotes alone (1 ms for 10,000 rows; a regular expression took 60).
     """

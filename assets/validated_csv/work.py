@@ -59,7 +59,8 @@ def validate_batch(
             with hold.begin() as tx:
                 _store(tx, batch, table, vault)
         with hold.begin() as tx:
-            return Validated(books.read(tx, batch_id), import_rows.issue_counts(tx, batch_id))
+            found = books.read(tx, batch_id)
+            return Validated(found, import_rows.issue_counts(tx, batch_id) if found.rows_rejected else [])
 
 
 def _read(hold: BatchHold, batch: Batch, files: BatchFiles, limits: ReadingLimits) -> SourceTable:

@@ -54,7 +54,8 @@ class Database:
             try:
                 hold = BatchHold(connection, batch_id, self.actor.run_id)
                 yield hold
-                hold.release()
+                if not hold.release():
+                    connection.invalidate()
             except BaseException:
                 # Closing the session, not unlocking: whatever state it is in, the lock goes with it.
                 connection.invalidate()
@@ -95,15 +96,17 @@ class BatchHold:
                 yield self._connection
             self._proven = _awake_seconds()
 
-    def release(self) -> None:
-        """Let go of the batch, for good. The session is whole and goes back to the pool: a new one takes 20 ms."""
-        if self._connection.invalidated:  # lost after the last write: so is the lock
-            return
-        with self.begin() as tx:
-            unlocked = tx.execute(_UNLOCK, {"b": self.batch_id}).scalar_one()
-            self._released = True
-        if not unlocked:
-            raise DatabaseUnavailable("SYS-HOLD-LOST", batch=self.batch_id)
+    def release(self) -> bool:
+        """Let go of the batch, for good; whether the session can go back to the pool (a new one takes 20 ms).
+
+        A session that was lost after the last write has lost the lock too: nothing is missing.
+        """
+        try:
+            with self.begin() as tx:
+                self._released = True
+                return bool(tx.execute(_UNLOCK, {"b": self.batch_id}).scalar_one())
+        except DatabaseUnavailable:
+            return False
 
     def prove(self) -> None:
         """Make sure that the batch is still ours: to be asked before anything leaves for a service.

@@ -287,24 +287,7 @@ def mark_unpaid(tx: Connection, order_ids: Sequence[int], reasons: Sequence[str 
     )
 
 
-def state_counts(tx: Connection, kind: EffectKind, batch_id: str) -> dict[EffectState, tuple[int, int]]:
-    """Effects and the yen of their orders, per state."""
-    rows = tx.execute(
-        text(f"""select e.state, count(*), sum(o.amount) from {kind.value} e join orders o using (order_id)
-                 where e.batch_id = :b group by e.state"""),
-        {"b": batch_id},
-    )
-    return {EffectState(state): (int(n), int(amount)) for state, n, amount in rows}
-
-
 RECENT_SECONDS = 30.0
-
-
-def settled_recently(tx: Connection, kind: EffectKind, batch_id: str) -> int:
-    """Effects settled in the last ``RECENT_SECONDS``."""
-    query = text(f"""select count(*) from {kind.value} where batch_id = :b
-                     and settled_at > clock_timestamp() - make_interval(secs => :s)""")
-    return int(tx.execute(query, {"b": batch_id, "s": RECENT_SECONDS}).scalar_one())
 
 
 def seconds_until_due(tx: Connection, kind: EffectKind, batch_id: str) -> float | None:

@@ -60,15 +60,6 @@ def store(tx: Connection, batch_id: str, rows: Iterable[StoredRow]) -> None:
             copy.write_row((batch_id, *row))
 
 
-def counts(tx: Connection, batch_id: str) -> tuple[int, int, int]:
-    """Rows accepted, rows rejected, and the yen of the accepted ones."""
-    query = text("""select count(*) filter (where state = 'accepted'), count(*) filter (where state = 'rejected'),
-                           coalesce(sum(amount) filter (where state = 'accepted'), 0)
-                    from import_rows where batch_id = :b""")
-    accepted, rejected, amount = tx.execute(query, {"b": batch_id}).one()
-    return int(accepted), int(rejected), int(amount)
-
-
 def issue_counts(tx: Connection, batch_id: str) -> list[tuple[str, str, int]]:
     """How often each fault occurs: (column, code, rows), most frequent first."""
     query = text("""select i ->> 'column', i ->> 'code', count(*) from import_rows r, jsonb_array_elements(r.issues) i

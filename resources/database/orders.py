@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Connection, text
+from typing import Any
 
+from sqlalchemy import Connection, text
+from sqlalchemy.exc import IntegrityError
+
+_ONE_PER_NUMBER = "orders_one_per_number"
 _ONE_CLIENT_AT_A_TIME = text("select pg_advisory_xact_lock(hashtextextended('client:' || :client, 0))")
 
 _REJECT_TAKEN = text("""
@@ -26,9 +30,12 @@ _INSERT = text("""
 # index (20 ms). `in` with `is not true` hashes the orders of the batch once (1 ms), and nulls cannot hide a row.
 
 
-def reject_taken(tx: Connection, batch_id: str, client: str) -> None:
-    """Reject accepted rows whose order number an earlier batch of this client has used (ORD-NUMBER-EARLIER)."""
-    tx.execute(_REJECT_TAKEN, {"batch": batch_id, "client": client})
+def reject_taken(tx: Connection, batch_id: str, client: str) -> int:
+    """Reject accepted rows whose order number an earlier batch of this client has used (ORD-NUMBER-EARLIER).
+
+    The number rejected.
+    """
+    return tx.execute(_REJECT_TAKEN, {"batch": batch_id, "client": client}).rowcount
 
 
 def taken_numbers(tx: Connection, client: str, numbers: list[str]) -> set[str]:
@@ -37,21 +44,30 @@ def taken_numbers(tx: Connection, client: str, numbers: list[str]) -> set[str]:
     return set(tx.execute(query, {"client": client, "numbers": numbers}).scalars())
 
 
-def create(tx: Connection, *, batch_id: str, client: str, source: str, group: str | None) -> int:
-    """Make the order of every accepted row that has none yet; the number made.
+def create(tx: Connection, *, batch_id: str, client: str, source: str, group: str | None) -> tuple[int, int]:
+    """Make the order of every accepted row that has none yet: orders made, rows rejected.
 
     A row whose number another batch took since validation is rejected here, in the same transaction; the client's lock
     keeps two batches from taking a number at once.
     """
     tx.execute(_ONE_CLIENT_AT_A_TIME, {"client": client})
-    reject_taken(tx, batch_id, client)
-    made = tx.execute(_INSERT, {"batch": batch_id, "client": client, "source": source, "group": group})
-    return made.rowcount
+    values = {"batch": batch_id, "client": client, "source": source, "group": group}
+    made = _insert_unless_taken(tx, values)
+    if made is not None:
+        return made, 0
+    rejected = reject_taken(tx, batch_id, client)
+    return tx.execute(_INSERT, values).rowcount, rejected
 
 
-def count_and_sum(tx: Connection, batch_id: str) -> tuple[int, int]:
-    """Orders of the batch, and their yen."""
-    row = tx.execute(
-        text("select count(*), coalesce(sum(amount), 0) from orders where batch_id = :b"), {"b": batch_id}
-    ).one()
-    return int(row[0]), int(row[1])
+def _insert_unless_taken(tx: Connection, values: dict[str, Any]) -> int | None:
+    """Orders made; None, and nothing done, when a number is taken.
+
+    That is rare after validation, and the unique index says it anyway: looking for it first took 30 ms per 10,000 rows.
+    """
+    try:
+        with tx.begin_nested():
+            return tx.execute(_INSERT, values).rowcount
+    except IntegrityError as error:
+        if getattr(getattr(error.orig, "diag", None), "constraint_name", None) != _ONE_PER_NUMBER:
+            raise
+    return None

@@ -183,6 +183,9 @@ class PostgresServer:
         command = [str(bin_directory / "initdb"), "-D", str(half), "-U", ROLE, f"--pwfile={password_file}"]
         command += ["--auth=scram-sha-256", "--data-checksums", "--encoding=UTF8", "--no-instructions"]
         command += ["--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8"]
+        # Our password has 192 random bits: hashing it 4,096 times protects nothing and costs each connection 5 ms of
+        # CPU on both sides, and Dagster connects for every event.
+        command += ["--set", "scram_iterations=1"]
         try:
             done = children.spawn(command, log=self._log, environment=_server_environment(), run_as=run_as).wait()
         finally:

@@ -23,6 +23,23 @@ def test_what_was_sealed_opens_again():
     assert vault.open_cells("b", 1, vault.seal_cells("b", 1, CELLS)) == CELLS
 
 
+def test_rows_sealed_at_once_open_one_by_one_each_at_its_place_only():
+    vault = Vault(KEY)
+    sealed = vault.seal_rows("b", 5, ["\0".join(CELLS).encode(), b"x", b"x"])
+
+    assert [vault.open_cells("b", number, value) for number, value in enumerate(sealed, start=5)] == [CELLS, ["x"], ["x"]]
+    with pytest.raises(KeyRefused):
+        vault.open_cells("b", 6, sealed[2])
+
+
+def test_no_nonce_is_used_twice():
+    """Two values sealed with one nonce would give the key away."""
+    vault = Vault(KEY)
+    sealed = [value for _ in range(20) for value in vault.seal_rows("b", 1, [b"x"] * 100)]
+
+    assert len({value[5:17] for value in sealed}) == 2_000
+
+
 @pytest.mark.parametrize("cells", [[], ["secret\0"], ["a", "secret\0b"]])
 def test_cells_that_would_come_back_otherwise_are_not_sealed(cells: list[str]):
     """Cells are joined by NUL, which no file that we read can hold."""
