@@ -1,7 +1,7 @@
 """Progress of a stage in the Dagster UI: a log line every two seconds, an observation every ten percent.
 
-Never per row, and no observations of a stage that is over in seconds: one event costs 5 to 25 ms. Never slower: the UI's
-watcher falls asleep when a run is silent.
+Never per row, and no observations of a stage that is over in seconds: one event costs 5 to 25 ms. Never slower: the
+UI's watcher falls asleep when a run is silent.
 """
 
 import time

@@ -117,4 +117,5 @@ def _line_numbers(octets: Octets, quotes: Places, rows: int) -> list[int]:
     """Where each row begins: behind a line end outside of quotes, which is one with an even number of quotes before."""
     line_ends = np.flatnonzero(octets == _LF)
     row_ends = np.flatnonzero(np.searchsorted(quotes, line_ends) % 2 == 0)
-    return [int(line) for line in row_ends[:rows] + 2]
+    lines: list[int] = (row_ends[:rows] + 2).tolist()
+    return lines

@@ -85,7 +85,7 @@ def _read(hold: BatchHold, batch: Batch, files: BatchFiles, limits: ReadingLimit
 def _store(tx: Connection, batch: Batch, table: SourceTable, vault: Vault) -> None:
     validation = validate(table)
     import_rows.store(tx, batch.batch_id, stored_rows(batch.batch_id, table, validation, vault))
-    # Against earlier batches in the database, as one set: 30 ms where asking for 10,000 numbers takes 140.
+    # Against earlier batches in the database, as one set: at most 40 ms where asking for 10,000 numbers takes 140.
     orders.reject_taken(tx, batch.batch_id, batch.client)
     batches.record_file(tx, batch.batch_id, table.header, validation.rows, validation.declared_amount_jpy)
     batches.move(tx, batch.batch_id, BatchState.VALIDATED)

@@ -189,6 +189,57 @@ def test_a_hold_that_is_lost_writes_nothing_more(installation: Installation) -> 
             assert next_hold.epoch == hold.epoch + 1
 
 
+def session(tx: Connection) -> int:
+    return int(tx.execute(text("select pg_backend_pid()")).scalar_one())
+
+
+def advisory_locks(installation: Installation) -> int:
+    query = """select count(*) from pg_locks where locktype = 'advisory'
+               and database = (select oid from pg_database where datname = current_database())"""
+    return int(installation.execute(query)[0][0])
+
+
+def test_a_hold_that_ends_well_gives_its_session_back_without_the_lock(installation: Installation) -> None:
+    """And without a way to write on: the session may be somebody else's by then."""
+    batch = installation.ordered(1)
+    with installation.database.hold_batch(batch) as hold, hold.begin() as tx:
+        held_by = session(tx)
+    with installation.database.begin() as tx:
+        used_again = session(tx)
+
+    assert (used_again, advisory_locks(installation)) == (held_by, 0)
+    with pytest.raises(DatabaseUnavailable) as refused, hold.begin():
+        pass
+    assert refused.value.code == "SYS-HOLD-LOST"
+
+
+def test_a_hold_that_ends_badly_closes_its_session(installation: Installation) -> None:
+    """Whatever state it is in: nobody else may get it, and the lock goes with it."""
+    batch = installation.ordered(1)
+    sessions = []
+
+    def fail_while_holding() -> None:
+        with installation.database.hold_batch(batch) as hold, hold.begin() as tx:
+            sessions.append(session(tx))
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        fail_while_holding()
+    with installation.database.hold_batch(batch, wait_seconds=2.0) as hold, hold.begin() as tx:
+        assert session(tx) not in sessions
+
+
+def test_a_hold_whose_session_is_cut_after_the_last_write_ends_well(installation: Installation) -> None:
+    """All is written, and the lock is gone with the session."""
+    batch = installation.ordered(1)
+    with installation.database.hold_batch(batch) as hold:
+        with hold.begin() as tx:
+            held_by = session(tx)
+        installation.execute("select pg_terminate_backend(%s, 5000)", held_by)
+
+    assert advisory_locks(installation) == 0
+
+
 def test_what_passes_by_itself_is_worth_trying_again(installation: Installation) -> None:
     """Serialization, deadlock, too many connections, lock timeout, statement timeout, shutdown."""
     for condition in ("40001", "40P01", "53300", "55P03", "57014", "57P01"):
