@@ -184,7 +184,7 @@ class _Parts:
     environment: dict[str, str]
 
     def code_server(self, definitions: str, port: int) -> Part:
-        arguments = ["-m", "dagster", "api", "grpc", "--module-name", definitions, "--host", "127.0.0.1"]
+        arguments = ["-m", "orchestration.code_server", "--module-name", definitions, "--host", "127.0.0.1"]
         arguments += ["--port", str(port), "--location-name", dagster_home.LOCATION_NAME]
         arguments += ["--working-directory", str(Path(__file__).resolve().parents[1])]
         return self._part("code-server", arguments, lambda: _listens(port), _interrupt_workers)
@@ -209,7 +209,7 @@ class _Parts:
 
 def _interrupt_workers(code_server: int) -> None:
     """Interrupt the run workers of a code server and wait: their stages cancel calls and write down outcomes."""
-    workers = {pid: children.start_time(pid) for pid in children.children_of(code_server) if _is_worker(pid)}
+    workers = {pid: children.start_time(pid) for pid in run_workers(code_server)}
     for pid in workers:
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGINT)
@@ -219,8 +219,10 @@ def _interrupt_workers(code_server: int) -> None:
                 os.kill(pid, signal.SIGKILL)
 
 
-def _is_worker(pid: int) -> bool:
-    return "resource_tracker" not in children.command_line(pid)
+def run_workers(code_server: int) -> list[int]:
+    """The processes of the runs that a code server has started: the children of its fork server."""
+    helpers = [pid for pid in children.children_of(code_server) if "forkserver" in children.command_line(pid)]
+    return [worker for helper in helpers for worker in children.children_of(helper)]
 
 
 def _listens(port: int) -> bool:
