@@ -217,12 +217,18 @@ def _interrupt_workers(code_server: int) -> None:
         if not children.wait_until(lambda p=pid, s=started: not children.is_alive(p, s), RUN_GRACE_SECONDS):  # type: ignore[misc]
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
+    for pid in _fork_servers(code_server):
+        if started := children.start_time(pid):
+            children.end(pid, started, grace_seconds=5.0)
 
 
 def run_workers(code_server: int) -> list[int]:
     """The processes of the runs that a code server has started: the children of its fork server."""
-    helpers = [pid for pid in children.children_of(code_server) if "forkserver" in children.command_line(pid)]
-    return [worker for helper in helpers for worker in children.children_of(helper)]
+    return [worker for helper in _fork_servers(code_server) for worker in children.children_of(helper)]
+
+
+def _fork_servers(code_server: int) -> list[int]:
+    return [pid for pid in children.children_of(code_server) if "forkserver" in children.command_line(pid)]
 
 
 def _listens(port: int) -> bool:

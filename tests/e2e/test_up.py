@@ -23,7 +23,7 @@ from typing import Any
 import pytest
 from websockets.sync.client import connect
 
-from orchestration.stack import running_stack
+from orchestration.stack import run_workers, running_stack
 from resources.local import children
 from resources.local.postgres_server import PostgresServer, free_port
 from resources.local.sandbox_service import SandboxService
@@ -147,13 +147,28 @@ def test_a_run_goes_through_the_queue_and_its_log_is_seen_live(running: Up) -> N
 
 
 def test_killed_parts_are_back_within_seconds_and_work_goes_on(running: Up) -> None:
-    before = {words: running.part(words) for words in ("dagster._daemon", "dagster_webserver", "api grpc")}
+    before = {words: running.part(words) for words in ("dagster._daemon", "dagster_webserver", "code_server")}
+    assert 0 not in before.values()
     for pid in before.values():
         os.kill(pid, signal.SIGKILL)
 
     assert children.wait_until(lambda: all(running.part(words) not in (0, before[words]) for words in before), 10)
     run_id = _when_it_answers(lambda: running.launch(seconds=0))
     assert running.reaches(run_id, "SUCCESS")
+
+
+def test_a_killed_run_worker_is_noticed_and_every_run_has_a_process_of_its_own(running: Up) -> None:
+    """Workers are forked from one prepared process; killing one ends its run and nothing else."""
+    first, second = running.launch(seconds=60), running.launch(seconds=3)
+    assert running.reaches(first, "STARTED")
+    assert running.reaches(second, "STARTED")
+    workers = run_workers(running.part("code_server"))
+    assert len(workers) == 2
+
+    os.kill(min(workers), signal.SIGKILL)  # the one that was started first
+    ended = {running.reaches(first, "FAILURE"), running.reaches(second, "SUCCESS")}
+
+    assert ended == {True}
 
 
 def test_a_second_one_in_the_same_folder_is_refused_with_the_address_of_the_first(running: Up) -> None:
