@@ -14,7 +14,6 @@ import signal
 import statistics
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -22,6 +21,7 @@ from pathlib import Path
 
 import psycopg
 
+from benchmarks.bench_folder import bench_folder
 from orchestration.sample import make_sample, write_csv
 from resources.local.postgres_server import PostgresServer, free_port
 from resources.local.sandbox_service import SandboxService
@@ -47,7 +47,7 @@ _MARKS = """
 def main() -> None:
     """Print the table."""
     batches = int(sys.argv[1]) if len(sys.argv) > 1 else 5
-    with tempfile.TemporaryDirectory() as name, _services(Path(name)) as urls, _system(Path(name), urls) as (home, url):
+    with bench_folder() as folder, _services(folder) as urls, _system(folder, urls) as (home, url):
         marks = [_one_batch(home, url, number) for number in range(1, batches + 1)]
     print(f"{ROWS} rows, medians of {batches} batches, seconds")
     for label in marks[0]:

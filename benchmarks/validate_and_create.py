@@ -12,7 +12,6 @@ from __future__ import annotations
 import resource
 import statistics
 import sys
-import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -24,6 +23,7 @@ from assets.created_orders.work import create_orders
 from assets.validated_csv.limits import ReadingLimits
 from assets.validated_csv.work import validate_batch
 from benchmarks.bench_database import bench_database
+from benchmarks.bench_folder import bench_folder
 from domain.identity import DEFAULT_CLIENT
 from orchestration.admission import admit
 from orchestration.sample import make_sample, write_csv
@@ -72,8 +72,8 @@ class Round:
 def main() -> None:
     """Print the table."""
     rows = int(sys.argv[1]) if len(sys.argv) > 1 else 10_000
-    with tempfile.TemporaryDirectory() as name, bench_database(Path(name)) as (database, vault, files):
-        bench = Bench(database, vault, files, Path(name), rows)
+    with bench_folder() as folder, bench_database(folder) as (database, vault, files):
+        bench = Bench(database, vault, files, folder, rows)
         clean = [bench_file(bench, 0.0, seed) for seed in range(REPEATS)]
         dirty = [bench_file(bench, 0.01, seed + 100) for seed in range(REPEATS)]
         rounds = [one_round(bench, *paths) for paths in zip(clean, dirty, strict=True)]

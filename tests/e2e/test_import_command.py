@@ -51,6 +51,8 @@ class Office:
             stderr=subprocess.PIPE,
             text=True,
             start_new_session=True,
+            # Whoever runs the suite in the background has Ctrl-C ignored, and a child would inherit that.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
         )
 
     def imported(self, path: Path) -> dict[str, Any]:
