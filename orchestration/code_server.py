@@ -4,8 +4,8 @@
 
 The stock server starts a new interpreter for each run: 2.4 seconds of imports, and another for pandas and Pandera,
 before half a second of work. Here a fork server (part of Python's multiprocessing) imports once and forks for each run.
-It has no threads and no connections, so a fork finds nothing in use. Each run still has a process of its own, which can
-be killed and is missed by the run launcher like any other.
+It has no Python threads and no connections; OpenBLAS and jemalloc keep a native thread each. Each run still has a
+process of its own, which can be killed and is missed by the run launcher like any other.
 """
 
 import multiprocessing
