@@ -30,8 +30,9 @@ def stage_metadata(
 
 
 def data_version(books: Books, stage: str) -> dg.DataVersion:
-    """What the stage's result hangs on: the file's bytes."""
-    return dg.DataVersion(f"{stage}-{books.batch.file_sha256.hex()[:16]}")
+    """What the stage's result hangs on: the file's bytes, and the profile it was read by if there was one."""
+    profile = (books.batch.reading or {}).get("profile_version")
+    return dg.DataVersion("-".join(filter(None, (stage, books.batch.file_sha256.hex()[:16], profile))))
 
 
 def _value(figure: float | str) -> dg.MetadataValue:

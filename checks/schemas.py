@@ -12,7 +12,7 @@ failure cases, which hold customers' values. A test holds both to the same findi
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -160,10 +160,14 @@ REAL_DAY = Rule("ORD-DATE-CALENDAR", lambda cells: days(cells).notna() | ~cells.
 NOT_TWICE = Rule("ORD-NUMBER-DUPLICATE", lambda cells: (cells == "") | ~cells.duplicated())
 """The first occurrence in the file stands, whatever else is wrong with it; each later one is refused."""
 
+NOT_SEVERAL = Rule("ORD-LINES-SEVERAL", lambda cells: (cells == "") | ~cells.duplicated(keep=False))
+"""Where amounts are those of lines, the first line of several is not the order."""
+
 AMOUNT_PRESENT = Rule(
     "ORD-AMOUNT-MISSING",
     lambda rows: (rows["amount"] != "") | ((rows["quantity"] != "") & (rows["unit_price"] != "")),
 )
+AMOUNT_STATED = Rule("ORD-AMOUNT-MISSING", lambda rows: rows["amount"] != "")
 
 _ALSO = {"order_number": [NOT_TWICE], "ordered_on": [REAL_DAY]}
 
@@ -171,6 +175,9 @@ ORDER_TEXT = Stage(
     {column.name: (ARROW_TEXT, [*_text_rules(column), *_ALSO.get(column.name, [])]) for column in COLUMNS},
     across={"amount": AMOUNT_PRESENT},
 )
+
+STATED_ORDER_TEXT = replace(ORDER_TEXT, across={"amount": AMOUNT_STATED})
+"""The same where an amount is what is stated and never calculated."""
 
 QUANTITY_RANGE = Rule("ORD-QUANTITY-RANGE", _within(1, MAX_QUANTITY))
 PRICE_RANGE = Rule("ORD-PRICE-RANGE", _within(0, MAX_JPY))
@@ -195,6 +202,8 @@ TYPED_ORDERS = Stage(
     across={"amount": AMOUNTS_AGREE},
     nullable={"quantity", "unit_price", "amount", "ordered_on"},
 )
+
+STATED_TYPED_ORDERS = replace(TYPED_ORDERS, across={})
 
 _POSITIVE = Rule("ROW-POSITION", lambda numbers: (numbers > 0) & ~numbers.duplicated())
 

@@ -1,4 +1,4 @@
-"""One fault of one row: where it is and its code. Never the value that is wrong."""
+"""What is said about single rows: their faults, and cells that were read otherwise than written. Never a value."""
 
 from __future__ import annotations
 
@@ -26,3 +26,16 @@ class RowIssue:
         """The part that is stored with the row: column, code, and facts where there are any."""
         stored: dict[str, Any] = {"column": self.column, "code": self.code}
         return stored | {"facts": dict(self.facts)} if self.facts else stored
+
+
+@dataclass(frozen=True, slots=True)
+class CellReading:
+    """One cell that was read as something else than is written, and by which rules (``ReadingRule``)."""
+
+    import_row_number: int
+    column: str
+    rules: tuple[str, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """The part that is stored with the row."""
+        return {"column": self.column, "rules": list(self.rules)}

@@ -19,6 +19,7 @@ from domain.states import EffectKind
 from orchestration.settings import Settings
 from orchestration.version import code_version
 from resources.batch_files import BatchFiles
+from resources.client_profiles import ClientProfiles
 from resources.database import keys, run_lease
 from resources.database.connection import Actor
 from resources.database.database import Database
@@ -70,6 +71,7 @@ def make_resources(settings: Settings) -> Mapping[str, Any]:
         "services": services,
         "effect_limits": effect_limits(settings),
         "reading_limits": reading_limits(settings),
+        "client_profiles": client_profiles(settings),
     }
 
 
@@ -131,8 +133,23 @@ def make_services(settings: Settings) -> Services:
 
 
 def reading_limits(settings: Settings) -> ReadingLimits:
-    """How large a file may be."""
-    return ReadingLimits(max_rows=settings.max_file_rows, max_bytes=settings.max_file_bytes)
+    """How much of a file is read, and what reading it may take."""
+    return ReadingLimits(
+        max_rows=settings.max_file_rows,
+        max_bytes=settings.max_file_bytes,
+        max_columns=settings.max_file_columns,
+        max_cell_characters=settings.max_cell_characters,
+        max_seconds=settings.max_file_seconds,
+        max_workbook_entries=settings.max_workbook_entries,
+        max_workbook_unpacked_bytes=settings.max_workbook_unpacked_bytes,
+        max_workbook_ratio=settings.max_workbook_ratio,
+        max_workbook_memory_bytes=settings.max_workbook_memory_bytes,
+    )
+
+
+def client_profiles(settings: Settings) -> ClientProfiles:
+    """What is settled about the files of each client."""
+    return ClientProfiles(settings.client_profiles_dir)
 
 
 def effect_limits(settings: Settings) -> EffectLimits:

@@ -8,23 +8,32 @@ from pathlib import Path
 from typing import Any
 
 from assets.validated_csv.limits import ReadingLimits
-from assets.validated_csv.reading import read_orders_file
+from assets.validated_csv.order_file import read_orders_file
+from assets.validated_csv.totals import check_totals
 from assets.validated_csv.validation import validate
+from domain.client_profile import NO_PROFILE, ClientProfile
 from domain.identity import client_slug
 from domain.profiles import ServiceProfile
+from domain.values.reading import code_of
 from resources.database import batches, orders
 from resources.database.database import Database
 
 
 @dataclass(frozen=True, slots=True)
 class Forecast:
-    """What an import of the file would do. ``least_seconds`` is the floor that the limits of the services set."""
+    """What an import of the file would do.
+
+    ``columns`` are ours with their header cells, ``readings`` how many cells were read otherwise than written, by rule;
+    ``least_seconds`` is the floor that the limits of the services set.
+    """
 
     file_rows: int
     accepted_rows: int
     rejected_rows: int
     amount_jpy: int
     faults: dict[str, int]
+    columns: dict[str, str]
+    readings: dict[str, int]
     payment_calls: int
     mail_calls: int
     least_seconds: float
@@ -48,18 +57,20 @@ def forecast(
     *,
     payments: ServiceProfile,
     notifications: ServiceProfile,
+    profile: ClientProfile = NO_PROFILE,
 ) -> Forecast:
     """Check the file and say what would follow.
 
     Raises:
         FileRefused: the whole file would be refused.
     """
-    table = read_orders_file(path.resolve(), limits)
+    table = read_orders_file(path.resolve(), limits, profile=profile)
     with database.begin() as tx:
         earlier = batches.find_by_digest(tx, table.sha256)
         slug = client_slug(client)
         # The same file again: its numbers are taken by itself.
         checked = validate(table, (lambda n: orders.taken_numbers(tx, slug, n)) if earlier is None else frozenset())
+    check_totals(table, checked)
     accepted = len(checked.accepted)
     return Forecast(
         file_rows=checked.rows,
@@ -67,6 +78,11 @@ def forecast(
         rejected_rows=len(checked.rejected_rows),
         amount_jpy=checked.amount_jpy,
         faults=dict(Counter(issue.code for issue in checked.issues)),
+        columns={
+            name: " + ".join(table.header[at].strip() for at in positions)
+            for name, positions in table.column_map.items()
+        },
+        readings=dict(Counter(code_of(rule) for reading in checked.readings for rule in reading.rules)),
         payment_calls=accepted,
         mail_calls=accepted,
         least_seconds=max(_floor(accepted, payments), _floor(accepted, notifications)),

@@ -15,11 +15,22 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from assets.validated_csv.reading import read_orders_file
+from assets.validated_csv.order_file import read_orders_file
+from assets.validated_csv.totals import check_totals
+from assets.validated_csv.validation import validate
+from domain.client_profile import ClientProfile
 from domain.errors import BatchPaused
+from domain.identity import client_slug
 from domain.states import FINISHED_BATCH, BatchState
 from orchestration.admission import admit
-from orchestration.bindings import admitted_vault, make_services, open_batch_files, open_database, reading_limits
+from orchestration.bindings import (
+    admitted_vault,
+    client_profiles,
+    make_services,
+    open_batch_files,
+    open_database,
+    reading_limits,
+)
 from orchestration.forecast import Forecast, forecast
 from orchestration.local_services import LocalServices
 from orchestration.stack import running_stack
@@ -71,7 +82,9 @@ class Importer:
             BatchPaused: Ctrl-C; what was done is written down.
         """
         # A file that cannot be taken is refused here and now, before anything is registered.
-        read_orders_file(path.resolve(), reading_limits(self._settings))
+        table = read_orders_file(path.resolve(), reading_limits(self._settings), profile=self._profile_of(client))
+        if table.declared is not None:
+            check_totals(table, validate(table))
         admission = admit(self._database, self._files, path.resolve(), client, group=group, keep_original=True)
         batch = admission.batch
         finished_before = batch.state in FINISHED_BATCH
@@ -97,7 +110,11 @@ class Importer:
             self._database,
             payments=services.payments.profile,
             notifications=services.notifications.profile,
+            profile=self._profile_of(client),
         )
+
+    def _profile_of(self, client: str) -> ClientProfile:
+        return client_profiles(self._settings).of(client_slug(client))
 
     def _work(self, batch_id: str, watcher: Watcher) -> None:
         if running_stack(self._home) is not None and self._taken_up(batch_id, watcher):

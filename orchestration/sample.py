@@ -22,6 +22,11 @@ from domain.money import parse_yen
 
 Order = dict[str, str]
 
+UNICODE = ("utf-8", "utf-8-sig", "utf-16")
+ENCODINGS = (*UNICODE, "cp932", "euc-jp", "iso-2022-jp")
+DELIMITERS = {"csv": ",", "tsv": "\t"}
+"""The text formats; utf-16 and tsv together are Excel's "Unicode text"."""
+
 _NUMBERS = frozenset({"quantity", "unit_price", "amount"})
 
 
@@ -51,7 +56,7 @@ class Sample:
 def make_sample(rows: int, *, bad: float = 0.0, seed: int = 1, plain_text: bool = True) -> Sample:
     """``rows`` orders, the share ``bad`` of them with faults of every kind in turn.
 
-    Without ``plain_text`` the kinds that only a UTF-8 text file can carry are left out.
+    Without ``plain_text`` the kinds that only a Unicode text file can carry are left out.
     """
     rng = random.Random(seed)
     orders = [_order(rng, number, seed) for number in range(1, rows + 1)]
@@ -67,10 +72,10 @@ def make_sample(rows: int, *, bad: float = 0.0, seed: int = 1, plain_text: bool 
     return Sample([_cells(order) for order in orders], faults, sum(int(order["_yen"]) for order in good))
 
 
-def write_csv(sample: Sample, path: Path, encoding: str) -> None:
-    """Comma separated, CRLF, quotes where needed, as Excel writes it (without a BOM)."""
+def write_csv(sample: Sample, path: Path, encoding: str, delimiter: str = ",") -> None:
+    """CRLF, quotes where needed, as Excel writes it; with a BOM where the encoding has one by its name."""
     with path.open("w", encoding=encoding, newline="") as file:
-        writer = csv.writer(file)
+        writer = csv.writer(file, delimiter=delimiter)
         writer.writerow(NAMES)
         writer.writerows(sample.rows)
 
@@ -169,7 +174,7 @@ _FAULTS: dict[str, Fault] = {
     "ORD-AMOUNT-RANGE": _put(**_PRICED, amount="99"),
     "ORD-EMAIL-FORMAT": _put(email="mihon(at)example.jp"),
     "ORD-NUMBER-MISSING": _put(order_number=""),
-    "ORD-AMOUNT-FORMAT": _put(amount="1,000円"),
+    "ORD-AMOUNT-FORMAT": _put(amount="約1000"),
     "ORD-AMOUNT-MISMATCH": _put(quantity="2", unit_price="500", amount="1001"),
     "ORD-NUMBER-DUPLICATE": lambda order, number_before: order.update(order_number=number_before),
     "ORD-COLUMNS-COUNT": _put(_extra="000"),
@@ -178,17 +183,27 @@ _FAULTS: dict[str, Fault] = {
     "ORD-AMOUNT-MISSING": _put(**_PRICED, amount=""),
     "ORD-QUANTITY-FORMAT": _put(quantity="2個"),
     "ORD-QUANTITY-RANGE": _put(quantity="0", unit_price="", amount="500"),
-    "ORD-PRICE-FORMAT": _put(unit_price="500.0"),
+    "ORD-PRICE-FORMAT": _put(unit_price="500.5"),
     "ORD-PRICE-RANGE": _put(quantity="", unit_price="1000001", amount="500"),
     "ORD-CURRENCY-UNKNOWN": _put(currency="USD"),
-    "ORD-DATE-FORMAT": _put(ordered_on="2026年4月1日"),
+    "ORD-DATE-FORMAT": _put(ordered_on="来週"),
     "ORD-DATE-CALENDAR": _put(ordered_on="2026-02-30"),
     "ORD-DATE-RANGE": _put(ordered_on="1026-02-03"),
+    "ORD-AMOUNT-NEGATIVE": _put(amount="▲500"),
+    "ORD-AMOUNT-AMBIGUOUS": _put(amount="1.000"),
+    "ORD-DATE-AMBIGUOUS": _put(ordered_on="04/05/2026"),
+    "ORD-DATE-NO-YEAR": _put(ordered_on="4月1日"),
+    "ORD-DATE-ERA": _put(ordered_on="昭和65年1月1日"),
+    "ORD-EXCEL-ROUNDED": _put(order_number="2.01E+10"),
+    "ORD-EXCEL-ERROR-VALUE": _put(item_name="#N/A"),
+    "ORD-EXCEL-DATE": _put(item_code="2-Jan"),
+    "ORD-EXCEL-SERIAL-DATE": _put(ordered_on="46113"),
     "ORD-CELL-TOO-LONG": _put(item_code="9" * 101),
     "ORD-CELL-LINE-BREAK": _put(phone="070-0000-0000\n070-0000-0001"),
     "ORD-CELL-CONTROL": _put(item_name="\u202eりんご"),
     "ORD-CELL-GARBLED": _put(address="見本県\ufffd\ufffd市"),
 }
-"""For each code of a row a way to make it true, and it alone. ORD-NUMBER-EARLIER needs a second file."""
+"""For each code of a row a way to make it true, and it alone. ORD-NUMBER-EARLIER needs a second file,
+ORD-LINES-SEVERAL other columns."""
 
 _ONLY_TEXT = frozenset({"ORD-CELL-CONTROL", "ORD-CELL-GARBLED", "ORD-COLUMNS-COUNT"})

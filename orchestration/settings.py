@@ -33,6 +33,9 @@ class Settings:
     import_dir: Path | None = setting(
         "IMPORT_DIR", None, "watched folder, one sub-folder per client; default: home/import"
     )
+    profiles_dir: Path | None = setting(
+        "BULK_ORDERS_PROFILES_DIR", None, "folder of the clients' profiles, <client>.yaml; default: home/profiles"
+    )
     language: str = setting("BULK_ORDERS_LANGUAGE", "ja", "language of messages for people: ja or en")
 
     database_url: str | None = setting("DATABASE_URL", None, "PostgreSQL 16 or newer; empty: our own server under home")
@@ -55,6 +58,25 @@ class Settings:
 
     max_file_rows: int = setting("BULK_ORDERS_MAX_ROWS", 10_000, "rows; a larger file is refused as a whole (R-07)")
     max_file_bytes: int = setting("BULK_ORDERS_MAX_BYTES", 50_000_000, "bytes; a larger file is refused as a whole")
+    max_file_columns: int = setting("BULK_ORDERS_MAX_COLUMNS", 200, "columns; a wider file is refused as a whole")
+    max_cell_characters: int = setting(
+        "BULK_ORDERS_MAX_CELL_CHARACTERS", 4_000, "characters of one cell; a longer one costs its row"
+    )
+    max_file_seconds: float = setting("BULK_ORDERS_MAX_FILE_SECONDS", 60.0, "seconds that reading one file may take")
+    max_workbook_entries: int = setting(
+        "BULK_ORDERS_MAX_WORKBOOK_ENTRIES", 1_000, "files within an Excel file; with more it is refused"
+    )
+    max_workbook_unpacked_bytes: int = setting(
+        "BULK_ORDERS_MAX_WORKBOOK_UNPACKED_BYTES", 300_000_000, "bytes an Excel file may unpack to"
+    )
+    max_workbook_ratio: int = setting(
+        "BULK_ORDERS_MAX_WORKBOOK_RATIO", 100, "times its packed size that an Excel file may unpack to, beyond 10 MB"
+    )
+    max_workbook_memory_bytes: int = setting(
+        "BULK_ORDERS_MAX_WORKBOOK_MEMORY_BYTES",
+        2_000_000_000,
+        "bytes of memory of the process that reads an Excel file",
+    )
     file_settle_seconds: float = setting(
         "BULK_ORDERS_FILE_SETTLE_SECONDS", 2.0, "seconds a dropped file must keep its size and time before it is taken"
     )
@@ -104,11 +126,17 @@ class Settings:
         """The import folder."""
         return self.import_dir or self.home / "import"
 
+    @property
+    def client_profiles_dir(self) -> Path:
+        """The folder of the clients' profiles."""
+        return self.profiles_dir or self.home / "profiles"
+
     def _with_absolute_paths(self) -> Settings:
         return replace(
             self,
             home=self.home.absolute(),
             import_dir=None if self.import_dir is None else self.import_dir.absolute(),
+            profiles_dir=None if self.profiles_dir is None else self.profiles_dir.absolute(),
             payment_profile=_absolute_profile(self.payment_profile),
             notification_profile=_absolute_profile(self.notification_profile),
         )
@@ -151,6 +179,6 @@ def _parsed(variable: str, text: str, default: Any) -> Any:
             return float(text)
     except ValueError:
         raise SettingRefused("SYS-SETTING-INVALID", variable=variable, expected="a number") from None
-    if isinstance(default, Path) or variable == "IMPORT_DIR":
+    if isinstance(default, Path) or variable in ("IMPORT_DIR", "BULK_ORDERS_PROFILES_DIR"):
         return Path(text).expanduser()
     return text

@@ -1,28 +1,33 @@
-"""The files a batch leaves for people: succeeded, failed, not processed, and the rejected rows to repair.
+"""The files a batch leaves for people: succeeded, failed, not processed, the rejected rows to repair, what was read.
 
 The three result files together hold every row of the client's file exactly once (R-34). Each row stands as it came, its
-columns in their order, followed by what became of it. All four hold the customer's own data: only their owner can read
-them (0600). Written under another name first, so that a file that exists is complete.
+columns in their order, followed by what became of it. Where cells were read as something else than is written, such as
+``¥1,000`` as 1000, a list shows each of them: original, read as, rule. All of them hold the customer's own data: only
+their owner can read them (0600). Written under another name first, so that a file that exists is complete.
 """
 
 from __future__ import annotations
 
 import csv
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from enum import StrEnum
 from pathlib import Path
 from typing import IO, Any
 
 from domain import catalogue
+from domain.cells import CellReader
 from domain.states import EffectState, RowState
+from domain.values.reading import code_of
 from resources.database.import_rows import RowOutcome
 
 ERROR_REPORT = "errors"
+READINGS = "readings"
 SEPARATOR = "; "
 
 _FAULT_COLUMNS = ("line", "column", "code", "message", "remedy", "message_en", "remedy_en")
+_READING_COLUMNS = ("line", "import_row_number", "column", "original", "read_as", "rule", "message", "message_en")
 _RESULT_COLUMNS = (
     "import_row_number",
     "order_id",
@@ -54,11 +59,12 @@ def result_file_of(row: RowOutcome) -> ResultFile:
 
 
 def write_result_files(
-    folder: Path, header: Sequence[str], rows: Iterable[tuple[RowOutcome, list[str]]]
+    folder: Path, header: Sequence[str], rows: Iterable[tuple[RowOutcome, list[str]]], reader: CellReader
 ) -> dict[str, int]:
-    """Write all four files into ``folder`` from (outcome, opened cells); rows per result file.
+    """Write the files into ``folder`` from (outcome, opened cells); rows per result file.
 
-    ``errors.csv`` holds the rows rejected at validation only; they are in ``failed.csv`` too.
+    ``errors.csv`` holds the rows rejected at validation only; they are in ``failed.csv`` too. ``readings.csv`` is there
+    only when a cell was read as something else than is written.
     """
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     written = dict.fromkeys((file.value for file in ResultFile), 0)
@@ -66,15 +72,20 @@ def write_result_files(
         writers = {name: _Writer(folder / f"{name}.csv", open_files) for name in (*written, ERROR_REPORT)}
         for name, writer in writers.items():
             writer.write([*header, *_FAULT_COLUMNS, *(() if name == ERROR_REPORT else _RESULT_COLUMNS)])
-        for outcome, cells in rows:
+        readings: _Writer | None = None
+        for outcome, opened in rows:
             name = result_file_of(outcome).value
-            faults = _faults(outcome)
-            cells = _fitted(cells, len(header))
+            faults = _faults(outcome, header, reader)
+            cells = _fitted(opened, len(header))
             writers[name].write([*cells, *faults, *_results(outcome)])
             written[name] += 1
+            if outcome.readings:
+                readings = readings or _readings_file(folder, open_files)
+                for line in _readings(outcome, opened, header, reader):
+                    readings.write(line)
             if outcome.state is RowState.REJECTED:
                 writers[ERROR_REPORT].write([*cells, *faults])
-        for writer in writers.values():
+        for writer in (*writers.values(), *filter(None, [readings])):
             writer.finish()
     return written
 
@@ -111,9 +122,9 @@ def _fitted(cells: list[str], width: int) -> list[str]:
     return [*cells[: width - 1], ",".join(cells[width - 1 :])]
 
 
-def _faults(row: RowOutcome) -> list[Any]:
+def _faults(row: RowOutcome, header: Sequence[str], reader: CellReader) -> list[Any]:
     """line, column, code, message and remedy in Japanese, then in English; several faults stand in one cell."""
-    found = [(issue.column, issue.code, dict(issue.facts)) for issue in row.issues]
+    found = [(_in_file(issue.column, header, reader), issue.code, dict(issue.facts)) for issue in row.issues]
     found += [("", code, {}) for code in (row.payment_reason, row.notification_reason) if code]
     texts = {language: [catalogue.fill(code, facts, language) for _, code, facts in found] for language in ("ja", "en")}
     return [
@@ -126,6 +137,35 @@ def _faults(row: RowOutcome) -> list[Any]:
             for part in ([text.message for text in texts[language]], [text.remedy for text in texts[language]])
         ),
     ]
+
+
+def _readings_file(folder: Path, open_files: ExitStack) -> _Writer:
+    writer = _Writer(folder / f"{READINGS}.csv", open_files)
+    writer.write(_READING_COLUMNS)
+    return writer
+
+
+def _readings(row: RowOutcome, cells: list[str], header: Sequence[str], reader: CellReader) -> Iterator[list[Any]]:
+    """Each cell of the row that was read otherwise: its place, as it is written, as it was read, and why."""
+    for reading in row.readings:
+        codes = [code_of(rule) for rule in reading.rules]
+        yield [
+            row.line_number,
+            row.import_row_number,
+            _in_file(reading.column, header, reader),
+            reader.written(reading.column, cells),
+            reader.value(reading.column, cells),
+            SEPARATOR.join(codes),
+            *(
+                SEPARATOR.join(catalogue.fill(code, {}, language).message for code in codes)
+                for language in ("ja", "en")
+            ),
+        ]
+
+
+def _in_file(column: str, header: Sequence[str], reader: CellReader) -> str:
+    """What the file itself calls one of our columns; our own word where it has none."""
+    return " + ".join(header[at].strip() for at in reader.positions.get(column, ())) or column
 
 
 def _results(row: RowOutcome) -> list[Any]:

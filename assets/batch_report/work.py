@@ -9,6 +9,7 @@ from pathlib import Path
 from sqlalchemy import Connection
 
 from assets.batch_report.result_files import write_result_files
+from domain.cells import reader_of
 from domain.states import BatchState
 from resources.database import batches, books, import_rows
 from resources.database.books import Books
@@ -36,7 +37,9 @@ def write_report(database: Database, vault: Vault, batch_id: str, folder: Path) 
     with database.snapshot() as tx:
         now = books.read(tx, batch_id)
         rows = _opened(tx, vault, batch_id)
-        return BatchReport(now, write_result_files(folder, now.batch.source_columns or (), rows), folder)
+        header = now.batch.source_columns or ()
+        written = write_result_files(folder, header, rows, reader_of(now.batch.reading, header))
+        return BatchReport(now, written, folder)
 
 
 def close_batch(database: Database, batch_id: str) -> Books:

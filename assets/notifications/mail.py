@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from domain import columns
+from domain.cells import reader_of
 from resources.database.batches import Batch
 from resources.database.effects import OrderFacts
 from resources.encryption import Vault
@@ -29,8 +29,7 @@ class MailWriter:
     """Writes the request for an order's mail from the sealed row of the file."""
 
     def __init__(self, batch: Batch, vault: Vault) -> None:
-        header = batch.source_columns or ()
-        self._place = {name: i for i, cell in enumerate(header) if (name := columns.canonical(cell)) is not None}
+        self._read = reader_of(batch.reading, batch.source_columns or ())
         self._batch_id = batch.batch_id
         self._vault = vault
 
@@ -44,7 +43,7 @@ class MailWriter:
         words = {"number": order.order_number, "item": order.item_name or "-", "amount": order.amount_jpy}
         return mail_body(
             order_id=order.order_id,
-            to=cells[self._place["email"]].strip(),
+            to=self._read.value("email", cells),
             subject=_SUBJECT.format(**words),
-            text=_TEXT.format(name=cells[self._place["customer_name"]].strip(), **words),
+            text=_TEXT.format(name=self._read.value("customer_name", cells), **words),
         )

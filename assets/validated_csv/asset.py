@@ -11,6 +11,7 @@ from assets.validated_csv.limits import ReadingLimits
 from checks import row_accounting
 from checks.finding import specs
 from resources.batch_files import BatchFiles
+from resources.client_profiles import ClientProfiles
 from resources.database.database import Database
 from resources.encryption import Vault
 
@@ -40,6 +41,7 @@ def validated_csv(
     vault: dg.ResourceParam[Vault],
     batch_files: dg.ResourceParam[BatchFiles],
     reading_limits: dg.ResourceParam[ReadingLimits],
+    client_profiles: dg.ResourceParam[ClientProfiles],
 ) -> dg.MaterializeResult:
     """Materialize one batch's rows."""
     # Imported here: pandas and Pandera cost every process that loads the definitions half a second and 55 MB.
@@ -47,7 +49,7 @@ def validated_csv(
 
     started = time.monotonic()
     with stage_boundary():
-        validated = validate_batch(database, vault, batch_files, context.partition_key, reading_limits)
+        validated = validate_batch(database, vault, batch_files, context.partition_key, reading_limits, client_profiles)
         books = validated.books
         findings = [row_accounting.every_row_stored(books), row_accounting.all_rows_accepted(books)]
         rows = books.rows_accepted + books.rows_rejected
@@ -55,6 +57,7 @@ def validated_csv(
             "rows_accepted": books.rows_accepted,
             "rows_rejected": books.rows_rejected,
             "faults": validated.faults_table(),
+            "reading": validated.reading(),
         }
         return dg.MaterializeResult(
             metadata=stage_metadata(

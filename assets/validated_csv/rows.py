@@ -1,4 +1,4 @@
-"""From validated rows to stored rows: columns for the accepted ones, sealed cells and issues for all."""
+"""From validated rows to stored rows: columns for the accepted ones; sealed cells, issues and readings for all."""
 
 from __future__ import annotations
 
@@ -24,13 +24,16 @@ def stored_rows(batch_id: str, table: SourceTable, validation: Validation, vault
     issues: dict[int, list[dict[str, Any]]] = defaultdict(list)
     for issue in validation.issues:
         issues[issue.import_row_number].append(issue.to_json())
+    readings: dict[int, list[dict[str, Any]]] = defaultdict(list)
+    for reading in validation.readings:
+        readings[reading.import_row_number].append(reading.to_json())
     accepted = _accepted_values(validation.accepted)
     lines_and_cells = zip(table.line_numbers, _sealed(batch_id, table, vault), strict=True)
     for number, (line, sealed) in enumerate(lines_and_cells, start=1):
         if number in accepted:
-            yield StoredRow(number, line, _ACCEPTED, sealed, None, *accepted[number])
+            yield StoredRow(number, line, _ACCEPTED, sealed, None, readings.get(number), *accepted[number])
         else:
-            yield StoredRow(number, line, _REJECTED, sealed, issues[number])
+            yield StoredRow(number, line, _REJECTED, sealed, issues[number], readings.get(number))
 
 
 def _sealed(batch_id: str, table: SourceTable, vault: Vault) -> Iterator[bytes]:

@@ -1,8 +1,9 @@
 """Every fault of every row in one pass, and the rows without any as typed orders.
 
-The rules are the checks of ``checks/schemas.py``; here cells are trimmed, typed and judged by them, and what they find
-becomes one issue per row, column and code. Pure: the same table and the same earlier numbers give the same result, in
-the same order. After the reported rows are removed from a file, a second validation finds nothing.
+The rules are the checks of ``checks/schemas.py``; here cells are trimmed, read as plain values, typed and judged by
+them, and what they find becomes one issue per row, column and code. Pure: the same table and the same earlier numbers
+give the same result, in the same order. After the reported rows are removed from a file, a second validation finds
+nothing.
 """
 
 from __future__ import annotations
@@ -15,10 +16,15 @@ import pandas as pd
 import pyarrow as arrow
 import pyarrow.compute as compute
 
-from assets.validated_csv.source_table import Indexes, SourceTable
+from assets.validated_csv.cell_values import ReadCells, read_cells
+from assets.validated_csv.reading.parts import Indexes
+from assets.validated_csv.source_table import SourceTable
 from checks import schemas
 from domain import columns
-from domain.issues import RowIssue
+from domain.cells import join_parts
+from domain.client_profile import AmountRule
+from domain.headers import AmountIs
+from domain.issues import CellReading, RowIssue
 from domain.money import PLAIN_NUMBER
 
 EarlierNumbers = Collection[str] | Callable[[list[str]], Collection[str]]
@@ -29,13 +35,17 @@ class Validation:
     """What became of the rows of one file.
 
     ``accepted`` has the columns and types of ``checks.schemas.VALIDATED_ORDERS``; ``issues`` are ordered by row, column
-    and code; ``declared_amount_jpy`` is the sum of all amounts that could be read, those of rejected rows too.
+    and code; ``readings`` are the cells that were read as something else than is written, of any row;
+    ``declared_amount_jpy`` is the sum of all amounts that could be read, those of rejected rows too, and
+    ``unread_amounts`` the rows whose amount could not.
     """
 
     accepted: pd.DataFrame
     issues: list[RowIssue]
+    readings: list[CellReading]
     rows: int
     declared_amount_jpy: int
+    unread_amounts: int
 
     @property
     def rejected_rows(self) -> list[int]:
@@ -55,16 +65,34 @@ def validate(table: SourceTable, taken_order_numbers: EarlierNumbers = frozenset
     distinct numbers of this file, and gives back those that are taken.
     """
     rows = table.cells.whole_rows
-    text = _trimmed_text(table)
-    typed = _typed(text)
-    faults = [
-        *schemas.ORDER_TEXT.broken(text),
-        *schemas.TYPED_ORDERS.broken(typed),
-        *_earlier(text["order_number"], taken_order_numbers),
-    ]
+    read = read_cells(_trimmed_text(table), table.profile.value_rules)
+    rule = table.profile.amount_rule(table.header_map)
+    text = _with_amount_by(rule, read.text)
+    typed = _typed(text, rule)
+    broken = _of_lines(table, text, _broken(text, typed, rule, taken_order_numbers))
+    faults = [*read.refused, *read.without_refused(broken)]
     issues = _issues(table, rows, faults, text["order_number"])
     accepted = _accepted(table, rows, _without_fault(table, rows, faults), text, typed)
-    return Validation(accepted, issues, table.row_count, int(typed["amount"].clip(upper=_CEILING).sum()))
+    declared = int(typed["amount"].clip(upper=_CEILING).sum())
+    unread = table.row_count - int(typed["amount"].notna().sum())
+    return Validation(accepted, issues, _readings(rows, read), table.row_count, declared, unread)
+
+
+def _broken(
+    text: pd.DataFrame, typed: pd.DataFrame, rule: AmountRule, taken: EarlierNumbers
+) -> Iterator[schemas.Fault]:
+    stated = rule is AmountRule.STATED
+    yield from (schemas.STATED_ORDER_TEXT if stated else schemas.ORDER_TEXT).broken(text)
+    yield from (schemas.STATED_TYPED_ORDERS if stated else schemas.TYPED_ORDERS).broken(typed)
+    yield from _earlier(text["order_number"], taken)
+
+
+def _of_lines(table: SourceTable, text: pd.DataFrame, faults: Iterator[schemas.Fault]) -> Iterator[schemas.Fault]:
+    """Where each line has its own amount, all lines of an order are refused: the first alone would be too little."""
+    by_line = table.header_map.amount_is is AmountIs.LINE_TOTAL
+    yield from (fault for fault in faults if not (by_line and fault[1] == schemas.NOT_TWICE.code))
+    if by_line:
+        yield from schemas.NOT_SEVERAL.broken_in("order_number", text["order_number"])
 
 
 def _earlier(numbers: pd.Series[str], taken: EarlierNumbers) -> Iterator[schemas.Fault]:
@@ -83,23 +111,34 @@ _CEILING = 1_000_000_000  # above every limit, and the product of two such numbe
 def _trimmed_text(table: SourceTable) -> pd.DataFrame:
     """All canonical columns of the rows with every cell, trimmed; one that the file does not have is empty."""
     empty = arrow.repeat(arrow.scalar("", arrow.large_string()), len(table.cells.whole_rows))
-    found = {name: table.column_map.get(name) for name in columns.NAMES}
+    found = {name: table.column_map.get(name, ()) for name in columns.NAMES}
     return pd.DataFrame(
-        {
-            name: _series(empty if at is None else compute.utf8_trim_whitespace(table.cells.columns[at]))
-            for name, at in found.items()
-        },
-        copy=False,
+        {name: _series(_cells_of(table, name, at) if at else empty) for name, at in found.items()}, copy=False
     )
+
+
+def _cells_of(table: SourceTable, name: str, positions: tuple[int, ...]) -> arrow.LargeStringArray:
+    """One of our columns, its parts joined."""
+    if len(positions) == 1:
+        return compute.utf8_trim_whitespace(table.cells.columns[positions[0]])
+    parts = zip(*(table.cells.columns[at].to_pylist() for at in positions), strict=True)
+    return arrow.array([join_parts(name, row) for row in parts], arrow.large_string())
 
 
 def _series(cells: arrow.LargeStringArray) -> pd.Series[str]:
     return pd.Series(pd.arrays.ArrowStringArray(cells, dtype=schemas.TEXT))  # type: ignore[call-arg] # stubs lack dtype
 
 
-def _typed(text: pd.DataFrame) -> pd.DataFrame:
+def _with_amount_by(rule: AmountRule, text: pd.DataFrame) -> pd.DataFrame:
+    """Where the amount is calculated, what its column says is not looked at."""
+    if rule is not AmountRule.QUANTITY_TIMES_PRICE:
+        return text
+    return text.assign(amount=_series(arrow.repeat(arrow.scalar("", arrow.large_string()), len(text))))
+
+
+def _typed(text: pd.DataFrame, rule: AmountRule = AmountRule.AGREE) -> pd.DataFrame:
     quantity, unit_price, stated = (_numbers(text[name]) for name in ("quantity", "unit_price", "amount"))
-    amount = stated.mask(text["amount"] == "", quantity * unit_price)
+    amount = stated if rule is AmountRule.STATED else stated.mask(text["amount"] == "", quantity * unit_price)
     ordered_on = schemas.days(text["ordered_on"])
     return pd.DataFrame({"quantity": quantity, "unit_price": unit_price, "amount": amount, "ordered_on": ordered_on})
 
@@ -116,6 +155,10 @@ def _numbers(cells: pd.Series[str]) -> pd.Series[int]:
 
 
 # -- from masks to issues and accepted rows ---------------------------------------------------------------------------
+
+
+def _readings(rows: Indexes, read: ReadCells) -> list[CellReading]:
+    return [CellReading(int(rows[change.row]) + 1, change.column, change.rules) for change in read.changes]
 
 
 def _issues(

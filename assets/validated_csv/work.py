@@ -10,14 +10,18 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection
 
+from assets.validated_csv.account import reading_record, reading_text
 from assets.validated_csv.limits import ReadingLimits
-from assets.validated_csv.reading import read_orders_file
+from assets.validated_csv.order_file import read_orders_file
 from assets.validated_csv.rows import stored_rows
 from assets.validated_csv.source_table import SourceTable
-from assets.validated_csv.validation import validate
+from assets.validated_csv.totals import check_totals
+from assets.validated_csv.validation import Validation, validate
+from domain.client_profile import NO_PROFILE
 from domain.errors import FileRefused, InvariantBroken
 from domain.states import BatchState
 from resources.batch_files import BatchFiles
+from resources.client_profiles import ClientProfiles
 from resources.database import batches, books, import_rows, orders
 from resources.database.batches import Batch
 from resources.database.books import Books
@@ -39,11 +43,20 @@ class Validated:
         lines = [f"| {column or '-'} | {code} | {rows:,} |" for column, code, rows in self.issue_counts]
         return "\n".join(["| column | code | rows |", "|---|---|---:|", *lines])
 
+    def reading(self) -> str:
+        """How the file was read, as markdown."""
+        return reading_text(self.books.batch.reading, self.books.batch.source_columns or ())
+
 
 def validate_batch(
-    database: Database, vault: Vault, files: BatchFiles, batch_id: str, limits: ReadingLimits
+    database: Database,
+    vault: Vault,
+    files: BatchFiles,
+    batch_id: str,
+    limits: ReadingLimits,
+    profiles: ClientProfiles | None = None,
 ) -> Validated:
-    """Validate the batch unless that is done already.
+    """Validate the batch unless that is done already; without ``profiles`` no client has one.
 
     Raises:
         FileRefused: the file as a whole. The batch is `refused` then, and a copy lies in quarantine with a note.
@@ -55,37 +68,48 @@ def validate_batch(
         if batch.state is BatchState.REFUSED:
             raise FileRefused(batch.reason or "FILE-UNREADABLE", **batch.reason_facts)
         if batch.state is BatchState.RECEIVED:
-            table = _read(hold, batch, files, limits)
+            table, validation = _read(hold, batch, files, limits, profiles)
             with hold.begin() as tx:
-                _store(tx, batch, table, vault)
+                _store(tx, batch, table, validation, vault)
         with hold.begin() as tx:
             found = books.read(tx, batch_id)
             return Validated(found, import_rows.issue_counts(tx, batch_id) if found.rows_rejected else [])
 
 
-def _read(hold: BatchHold, batch: Batch, files: BatchFiles, limits: ReadingLimits) -> SourceTable:
+def _read(
+    hold: BatchHold, batch: Batch, files: BatchFiles, limits: ReadingLimits, profiles: ClientProfiles | None
+) -> tuple[SourceTable, Validation]:
     source = files.archived(batch.batch_id)
     try:
         if source is None:
             # Registered, then the file was gone before it could be archived: nothing was taken, the client sends it
             # again.
             raise FileRefused("FILE-ARCHIVE-MISSING", batch=batch.batch_id)
-        table = read_orders_file(source, limits)
+        profile = profiles.of(batch.client) if profiles is not None else NO_PROFILE
+        table = read_orders_file(source, limits, profile=profile)
+        if table.sha256 != batch.file_sha256:
+            raise InvariantBroken("FILE-ARCHIVE-CHANGED", batch=batch.batch_id)
+        validation = validate(table)
+        check_totals(table, validation)
     except FileRefused as error:
         if source is not None:
             files.quarantine(source, batch.client, error, name=batch.source_name)
         with hold.begin() as tx:
             batches.move(tx, batch.batch_id, BatchState.REFUSED, error)
         raise
-    if table.sha256 != batch.file_sha256:
-        raise InvariantBroken("FILE-ARCHIVE-CHANGED", batch=batch.batch_id)
-    return table
+    return table, validation
 
 
-def _store(tx: Connection, batch: Batch, table: SourceTable, vault: Vault) -> None:
-    validation = validate(table)
+def _store(tx: Connection, batch: Batch, table: SourceTable, validation: Validation, vault: Vault) -> None:
     import_rows.store(tx, batch.batch_id, stored_rows(batch.batch_id, table, validation, vault))
     # Against earlier batches in the database, as one set: at most 40 ms where asking for 10,000 numbers takes 140.
     orders.reject_taken(tx, batch.batch_id, batch.client)
-    batches.record_file(tx, batch.batch_id, table.header, validation.rows, validation.declared_amount_jpy)
+    batches.record_file(
+        tx,
+        batch.batch_id,
+        table.header,
+        reading_record(table, validation.readings),
+        rows=validation.rows,
+        amount_jpy=validation.declared_amount_jpy,
+    )
     batches.move(tx, batch.batch_id, BatchState.VALIDATED)

@@ -108,7 +108,7 @@ def _forecast_text(told: dict[str, Any], language: str) -> str:
 
 def _shown(value: object) -> str:
     if isinstance(value, dict):
-        return "".join(f"\n  {code}: {rows:,}" for code, rows in value.items())
+        return "".join(f"\n  {name}: {_shown(entry)}" for name, entry in value.items())
     return f"{value:,}" if isinstance(value, int | float) else str(value)
 
 
@@ -119,6 +119,8 @@ _FORECAST_WORDS = {
         "rejected_rows": "エラーの行",
         "amount_jpy": "金額合計(円)",
         "faults": "エラーの内訳",
+        "columns": "列の読み取り",
+        "readings": "読み替えたセル",
         "payment_calls": "支払い件数",
         "mail_calls": "メール件数",
         "least_seconds": "最短の所要時間(秒)",
@@ -130,6 +132,8 @@ _FORECAST_WORDS = {
         "rejected_rows": "Rows that would be rejected",
         "amount_jpy": "Amount (yen)",
         "faults": "Faults",
+        "columns": "Columns read as",
+        "readings": "Cells read otherwise than written",
         "payment_calls": "Payments",
         "mail_calls": "Mails",
         "least_seconds": "Least time (seconds)",

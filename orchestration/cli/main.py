@@ -24,6 +24,7 @@ COMMANDS = {
     "import": ("orchestration.cli.import_", "Take a file of orders through the whole pipeline."),
     "status": ("orchestration.cli.status", "Show the batches, or how far one batch is."),
     "report": ("orchestration.cli.report", "Write the result files of a batch."),
+    "profile": ("orchestration.cli.profile", "Settle how the files of a client are read."),
     "sample": ("orchestration.cli.sample", "Make a file of synthetic orders."),
     "sandbox": ("orchestration.cli.sandbox", "Run the payment and the notification service of the sandbox alone."),
     "db": ("orchestration.cli.db", "Look after the database."),

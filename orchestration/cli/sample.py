@@ -16,20 +16,20 @@ from orchestration import sample as samples
 @click.option(
     "--bad", type=click.FloatRange(0, 1), default=0.0, show_default=True, help="Share of faulty rows, 0 to 1."
 )
-@click.option("--encoding", type=click.Choice(["utf-8", "utf-8-sig", "cp932"]), default="utf-8", show_default=True)
-@click.option("--format", "kind", type=click.Choice(["csv", "xlsx"]), default="csv", show_default=True)
+@click.option("--encoding", type=click.Choice(samples.ENCODINGS), default="utf-8", show_default=True)
+@click.option("--format", "kind", type=click.Choice([*samples.DELIMITERS, "xlsx"]), default="csv", show_default=True)
 @click.option("--seed", type=int, default=1, show_default=True, help="Another seed gives other orders.")
 @click.option("--manifest", type=click.Path(path_type=Path), help="Also write what is in the file, as JSON.")
 @click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="The file to write.")
 def command(rows: int, bad: float, encoding: str, kind: str, seed: int, manifest: Path | None, output: Path) -> None:
     """Write synthetic orders; no person and no address in them is real."""
-    utf8_text = kind == "csv" and encoding != "cp932"
-    sample = samples.make_sample(rows, bad=bad, seed=seed, plain_text=utf8_text)
+    any_text = kind != "xlsx" and encoding in samples.UNICODE
+    sample = samples.make_sample(rows, bad=bad, seed=seed, plain_text=any_text)
     try:
         if kind == "xlsx":
             samples.write_xlsx(sample, output)
         else:
-            samples.write_csv(sample, output, encoding)
+            samples.write_csv(sample, output, encoding, samples.DELIMITERS[kind])
         if manifest is not None:
             samples.write_manifest(sample, manifest)
     except OSError:

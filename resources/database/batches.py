@@ -24,6 +24,7 @@ class Batch:
     client: str
     bulk_import_group: str | None
     source_columns: tuple[str, ...] | None
+    reading: Mapping[str, Any] | None
     file_rows: int | None
     file_jpy: int | None
     accepted_rows: int | None
@@ -136,13 +137,23 @@ def pause(tx: Connection, batch_id: str, why: BulkOrdersError, resume_in_seconds
     )
 
 
-def record_file(tx: Connection, batch_id: str, columns: Sequence[str], rows: int, amount_jpy: int) -> None:
-    """What validation found in the file: its header, all its rows and readable yen; the accepted ones are counted."""
+def record_file(
+    tx: Connection, batch_id: str, columns: Sequence[str], reading: Mapping[str, Any], *, rows: int, amount_jpy: int
+) -> None:
+    """What validation found in the file: its header and how it was read, all its rows and readable yen.
+
+    The accepted ones are counted.
+    """
     tx.execute(
-        text(
-            """update batches set source_columns = :columns, file_rows = :rows, file_jpy = :jpy where batch_id = :b"""
-        ),
-        {"b": batch_id, "columns": list(columns), "rows": rows, "jpy": amount_jpy},
+        text("""update batches set source_columns = :columns, reading = cast(:reading as jsonb), file_rows = :rows,
+                file_jpy = :jpy where batch_id = :b"""),
+        {
+            "b": batch_id,
+            "columns": list(columns),
+            "reading": json.dumps(reading, ensure_ascii=False),
+            "rows": rows,
+            "jpy": amount_jpy,
+        },
     )
     count_accepted(tx, batch_id)
 

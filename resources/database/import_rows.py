@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, text
 
-from domain.issues import RowIssue
+from domain.issues import CellReading, RowIssue
 from domain.states import RowState
 
 _COLUMNS = (
@@ -19,6 +19,7 @@ _COLUMNS = (
     "state",
     "cells",
     "issues",
+    "readings",
     "order_number",
     "item_code",
     "item_name",
@@ -27,7 +28,7 @@ _COLUMNS = (
     "ordered_on",
 )
 # Types for the binary COPY, in the order of _COLUMNS.
-_TYPES = ("text", "int4", "int4", "text", "bytea", "jsonb", "text", "text", "text", "int4", "int4", "date")
+_TYPES = ("text", "int4", "int4", "text", "bytea", "jsonb", "jsonb", "text", "text", "text", "int4", "int4", "date")
 
 
 class StoredRow(NamedTuple):
@@ -41,6 +42,7 @@ class StoredRow(NamedTuple):
     state: str
     cells: bytes
     issues: list[dict[str, Any]] | None = None
+    readings: list[dict[str, Any]] | None = None
     order_number: str | None = None
     item_code: str | None = None
     item_name: str | None = None
@@ -76,6 +78,7 @@ class RowOutcome:
     state: RowState
     cells: bytes
     issues: tuple[RowIssue, ...]
+    readings: tuple[CellReading, ...]
     order_id: int | None
     payment_state: str | None
     payment_reason: str | None
@@ -86,7 +89,7 @@ class RowOutcome:
 
 
 _OUTCOMES = text("""
-    select r.import_row_number, r.line_number, r.state, r.cells, r.issues, o.order_id,
+    select r.import_row_number, r.line_number, r.state, r.cells, r.issues, r.readings, o.order_id,
            p.state, p.reason, p.remote_id, n.state, n.reason, n.remote_id
     from import_rows r
     left join orders o on o.batch_id = r.batch_id and o.import_row_number = r.import_row_number
@@ -98,13 +101,14 @@ _OUTCOMES = text("""
 def outcomes(tx: Connection, batch_id: str) -> Iterator[RowOutcome]:
     """Every row of the file in its order."""
     for row in tx.execute(_OUTCOMES, {"b": batch_id}):
-        number, line, state, cells, issues, *rest = row
+        number, line, state, cells, issues, readings, *rest = row
         yield RowOutcome(
             number,
             line,
             RowState(state),
             bytes(cells),
             tuple(_issue(number, line, found) for found in issues or ()),
+            tuple(CellReading(number, found["column"], tuple(found["rules"])) for found in readings or ()),
             *rest,
         )
 

@@ -13,7 +13,7 @@ from domain import catalogue, errors
 from domain.errors import BulkOrdersError, FileRefused, SettingRefused
 
 ROOT = Path(__file__).resolve().parents[2]
-CODE = re.compile(r"(?:ORD|FILE|PAY|MAIL|BATCH|SYS)-[A-Z0-9]+(?:-[A-Z0-9]+)*")
+CODE = re.compile(r"(?:ORD|FILE|READ|PAY|MAIL|BATCH|SYS)-[A-Z0-9]+(?:-[A-Z0-9]+)*")
 
 
 def locale(language: str) -> dict[str, dict[str, str]]:

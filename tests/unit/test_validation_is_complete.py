@@ -8,6 +8,7 @@ import datetime
 import io
 import re
 import tempfile
+import unicodedata
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,7 @@ from hypothesis import strategies as st
 from pandera.errors import SchemaErrors
 
 from assets.validated_csv.limits import ReadingLimits
-from assets.validated_csv.reading import read_orders_file
+from assets.validated_csv.order_file import read_orders_file
 from assets.validated_csv.source_table import SourceTable
 from assets.validated_csv.validation import _trimmed_text, _typed, validate
 from checks.schemas import ORDER_TEXT, TYPED_ORDERS, Stage, validated_order_problems
@@ -68,7 +69,8 @@ def plainly_good(row: list[str]) -> bool:
     number, name, email, quantity, price, amount, currency, day, _ = (cell.strip() for cell in row)
     one_line = not re.search(r"[\r\n\t]", number + name)
     lengths = len(number) <= 64 and len(name) <= 200 and max(len(cell) for cell in row) <= 250
-    values = [int(text) if text.isascii() and text.isdigit() else None for text in (quantity, price, amount)]
+    numbers = [unicodedata.normalize("NFKC", text).replace(",", "") for text in (quantity, price, amount)]
+    values = [int(text) if text.isascii() and text.isdigit() else None for text in numbers]
     if any(text and value is None for text, value in zip((quantity, price, amount), values, strict=True)):
         return False
     count, each, stated = values

@@ -1,0 +1,1 @@
+"""Cells as Japanese offices write them, read as plain values: only what is certain, and every change with its rule."""
