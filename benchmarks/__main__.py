@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import sys
 
-from benchmarks import sensor_to_finish, validate_and_create
+from benchmarks import effects, sensor_to_finish, validate_and_create
 
 if __name__ == "__main__":
     sys.argv = sys.argv[:1]
     validate_and_create.main()
+    effects.main([])
     sensor_to_finish.main()

@@ -41,6 +41,15 @@ def idempotency_key(batch: str, import_row_number: int, kind: EffectKind) -> str
     return "bo1-" + base64.b32encode(digest).decode().rstrip("=").lower()[:39]
 
 
+def renewed_key(key: str, attempt: int) -> str:
+    """The key of an effect from its next call on, once the service holds a failure for the old one; 43 characters.
+
+    Only after proof that the old key has no effect behind it.
+    """
+    digest = hashlib.sha256(f"{key}|{attempt}".encode()).digest()
+    return "bo1-" + base64.b32encode(digest).decode().rstrip("=").lower()[:39]
+
+
 def canonical_body(body: Mapping[str, object]) -> bytes:
     """The bytes of a request: keys sorted, no spaces, UTF-8. What is sent is what was digested."""
     return json.dumps(body, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()

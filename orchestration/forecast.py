@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 from assets.validated_csv.limits import ReadingLimits
 from assets.validated_csv.reading import read_orders_file
 from assets.validated_csv.validation import validate
+from domain.guards import GuardLimits
 from domain.identity import client_slug
 from domain.profiles import ServiceProfile
 from resources.database import batches, orders
@@ -18,7 +20,10 @@ from resources.database.database import Database
 
 @dataclass(frozen=True, slots=True)
 class Forecast:
-    """What an import of the file would do. ``least_seconds`` is the floor that the limits of the services set."""
+    """What an import of the file would do. ``least_seconds`` is the floor that the limits of the services set.
+
+    Calls are those of the way without faults; where a service takes batches, one call carries several effects.
+    """
 
     file_rows: int
     accepted_rows: int
@@ -28,6 +33,8 @@ class Forecast:
     payment_calls: int
     mail_calls: int
     least_seconds: float
+    canary_payments: int
+    needs_approval: bool
     duplicate_of: str | None
 
     @property
@@ -48,6 +55,7 @@ def forecast(
     *,
     payments: ServiceProfile,
     notifications: ServiceProfile,
+    guards: GuardLimits,
 ) -> Forecast:
     """Check the file and say what would follow.
 
@@ -67,12 +75,18 @@ def forecast(
         rejected_rows=len(checked.rejected_rows),
         amount_jpy=checked.amount_jpy,
         faults=dict(Counter(issue.code for issue in checked.issues)),
-        payment_calls=accepted,
-        mail_calls=accepted,
+        payment_calls=_calls(accepted, payments),
+        mail_calls=_calls(accepted, notifications),
         least_seconds=max(_floor(accepted, payments), _floor(accepted, notifications)),
+        canary_payments=min(accepted, guards.canary_payments),
+        needs_approval=checked.amount_jpy > guards.approval_above_jpy,
         duplicate_of=earlier.batch_id if earlier is not None else None,
     )
 
 
-def _floor(calls: int, profile: ServiceProfile) -> float:
-    return 0.0 if profile.rate_per_second is None else round(calls / profile.rate_per_second, 1)
+def _calls(effects: int, profile: ServiceProfile) -> int:
+    return math.ceil(effects / max(1, profile.batch_size))
+
+
+def _floor(effects: int, profile: ServiceProfile) -> float:
+    return 0.0 if profile.effects_per_second is None else round(effects / profile.effects_per_second, 1)

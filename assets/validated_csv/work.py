@@ -7,6 +7,7 @@ finds the batch `validated` and changes nothing.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 
 from sqlalchemy import Connection
 
@@ -50,17 +51,18 @@ def validate_batch(
         InvariantBroken: the archived file is not the one the batch was registered with.
     """
     with database.hold_batch(batch_id) as hold:
-        with hold.begin() as tx:
-            batch = batches.get(tx, batch_id)
+        batch = hold.run(lambda tx: batches.get(tx, batch_id))
         if batch.state is BatchState.REFUSED:
             raise FileRefused(batch.reason or "FILE-UNREADABLE", **batch.reason_facts)
         if batch.state is BatchState.RECEIVED:
             table = _read(hold, batch, files, limits)
-            with hold.begin() as tx:
-                _store(tx, batch, table, vault)
-        with hold.begin() as tx:
-            found = books.read(tx, batch_id)
-            return Validated(found, import_rows.issue_counts(tx, batch_id) if found.rows_rejected else [])
+            hold.run(lambda tx: _store(tx, batch, table, vault))
+        return hold.run(lambda tx: _found(tx, batch_id))
+
+
+def _found(tx: Connection, batch_id: str) -> Validated:
+    found = books.read(tx, batch_id)
+    return Validated(found, import_rows.issue_counts(tx, batch_id) if found.rows_rejected else [])
 
 
 def _read(hold: BatchHold, batch: Batch, files: BatchFiles, limits: ReadingLimits) -> SourceTable:
@@ -74,8 +76,7 @@ def _read(hold: BatchHold, batch: Batch, files: BatchFiles, limits: ReadingLimit
     except FileRefused as error:
         if source is not None:
             files.quarantine(source, batch.client, error, name=batch.source_name)
-        with hold.begin() as tx:
-            batches.move(tx, batch.batch_id, BatchState.REFUSED, error)
+        hold.run(partial(batches.move, batch_id=batch.batch_id, to=BatchState.REFUSED, why=error))
         raise
     if table.sha256 != batch.file_sha256:
         raise InvariantBroken("FILE-ARCHIVE-CHANGED", batch=batch.batch_id)
@@ -83,6 +84,8 @@ def _read(hold: BatchHold, batch: Batch, files: BatchFiles, limits: ReadingLimit
 
 
 def _store(tx: Connection, batch: Batch, table: SourceTable, vault: Vault) -> None:
+    if batches.get(tx, batch.batch_id).state is not BatchState.RECEIVED:
+        return  # a commit that was never answered
     validation = validate(table)
     import_rows.store(tx, batch.batch_id, stored_rows(batch.batch_id, table, validation, vault))
     # Against earlier batches in the database, as one set: at most 40 ms where asking for 10,000 numbers takes 140.
