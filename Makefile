@@ -2,7 +2,7 @@
 # PYTHON names another interpreter: make demo PYTHON=/path/to/python3.12
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev demo test up check bench lock
+.PHONY: help setup setup-dev demo test evidence up check bench lock
 
 # Without cached bytecode every start pays for compiling again; a PYTHONPATH of somebody else's brings surprises.
 unexport PYTHONDONTWRITEBYTECODE PYTHONPATH
@@ -28,6 +28,9 @@ up: setup ## Run everything until Ctrl-C: database, services, Dagster UI, watche
 
 test: setup-dev ## Run the whole test suite
 	@$(PY) -m pytest $(ARGS)
+
+evidence: setup-dev ## Prove exactly-once: kill, cut and disturb it thousands of times (ARGS="--minutes 5")
+	@$(PY) -m evidence $(ARGS)
 
 check: setup-dev ## Check style, types, the rooms' one-way imports, and Dagster's definitions
 	$(PY) -m ruff check .
