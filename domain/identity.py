@@ -36,7 +36,7 @@ def batch_id(day: date, client: str, file_sha256: bytes) -> str:
 
 
 def idempotency_key(batch: str, import_row_number: int, kind: EffectKind) -> str:
-    """The same key for every call of one effect, for ever; 43 characters, nothing personal."""
+    """The same key for every call of one effect, as long as the service holds no failure for it; 43 characters."""
     digest = hashlib.sha256(f"{batch}|{import_row_number}|{kind.value}".encode()).digest()
     return "bo1-" + base64.b32encode(digest).decode().rstrip("=").lower()[:39]
 

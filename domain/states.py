@@ -68,7 +68,7 @@ class EffectState(StrEnum):
     REVIEW = "review"  # cannot be settled without a person
     DONE = "done"  # certainly done, once
     REJECTED = "rejected"  # certainly not done, and sending it again unchanged is of no use
-    CANCELLED = "cancelled"  # certainly not done, and never to be: a person cancelled the batch
+    CANCELLED = "cancelled"  # certainly not done, and never to be: the batch was cancelled, or the order changed
 
 
 BATCH_TRANSITIONS: frozenset[tuple[BatchState, BatchState]] = frozenset(
@@ -108,7 +108,6 @@ EFFECT_TRANSITIONS: frozenset[tuple[EffectState, EffectState]] = frozenset(
         (EffectState.SENDING, EffectState.REVIEW),
         (EffectState.RETRY_WAIT, EffectState.REVIEW),
         (EffectState.REJECTED, EffectState.REVIEW),
-        (EffectState.CANCELLED, EffectState.REVIEW),
         (EffectState.CANCELLED, EffectState.REVIEW),
         # what a person decides; review -> done too, when it was looked up by hand
         (EffectState.REVIEW, EffectState.REJECTED),

@@ -34,7 +34,6 @@ run_coordinator:
   module: orchestration.run_coordinator
   class: PeopleFirst
   config:
-    dequeue_interval_seconds: 1  # 5 by default: mean wait 2.5 s
     dequeue_use_threads: true
     dequeue_num_workers: 4
 concurrency:

@@ -13,6 +13,11 @@ from orchestration.jobs import OPERATION_JOBS
 class PeopleFirst(QueuedRunCoordinator):
     """Queues runs like ``QueuedRunCoordinator``; the jobs of people are launched when they are asked for."""
 
+    @property
+    def dequeue_interval_seconds(self) -> float:  # type: ignore[override]  # a setting in whole seconds, used as a float
+        """Seconds. The daemon looks at its clock twice a second; with 1 the mean wait is 0.25 s longer."""
+        return 0.5
+
     def submit_run(self, context: SubmitRunContext) -> DagsterRun:
         """Launch a person's run, queue any other."""
         asked = context.dagster_run

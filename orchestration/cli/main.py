@@ -64,8 +64,9 @@ class Commands(click.Group):
 def group() -> None:
     """A file of orders becomes orders, payments and mails, each exactly once.
 
-    Exit codes: 0 everything done; 1 done, with rejected or failed rows; 2 the file or the command line was refused;
-    3 paused or interrupted, run again to go on. Settings come from the environment: see orchestration/settings.py.
+    Exit codes: 0 everything done; 1 done, with rejected, failed or cancelled rows; 2 the file or the command line was
+    refused; 3 paused or interrupted, run again to go on. Settings come from the environment: see
+    orchestration/settings.py.
     """
 
 

@@ -4,7 +4,7 @@ Calls leave evenly, a little further apart than the limit asks: at 10/s one ever
 and a call may arrive up to 20 ms late without an eleventh in any second at the service. Who is more than 10 ms late for
 its place does not leave in it: the place is moved, and all after it; what is left of the 20 ms is for the network. A
 connection is opened before a place comes, never in it. Evenly spaced places are also independent of the service's
-latency. Above 40/s calls leave in blocks, twenty to the second, each block as far from the next as its calls need
+latency. From 40/s on calls leave in blocks, twenty to the second, each block as far from the next as its calls need
 together. A service without a known limit is only left alone when it has said that we call too often.
 
 While the database is away, nothing leaves.
