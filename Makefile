@@ -26,8 +26,13 @@ demo: setup ## Take a sample file through the whole pipeline and show where the 
 up: setup ## Run everything until Ctrl-C: database, services, Dagster UI, watched import folder
 	@exec $(CLI) up
 
-test: setup-dev ## Run the whole test suite
+test: setup-dev ## Run the whole test suite (a part of it: ARGS=tests/unit)
+ifeq ($(ARGS),)
+	@$(PY) -m pytest -n 4 --dist loadfile -m "not alone"
+	@$(PY) -m pytest -m alone
+else
 	@$(PY) -m pytest $(ARGS)
+endif
 
 evidence: setup-dev ## Prove exactly-once: kill, cut and disturb it thousands of times (ARGS="--minutes 5")
 	@$(PY) -m evidence $(ARGS)
