@@ -24,6 +24,13 @@ from tests.folders import open_folder
 _TEMPLATE = "test_template"
 _DAGSTER_TEMPLATE = "test_template_dagster"
 _numbers = itertools.count(1)
+_LONG_FOLDERS = ("e2e", "crash")
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files with few and long tests first: of several processes none is left with them alone at the end."""
+    items.sort(key=lambda item: item.path.parent.name not in _LONG_FOLDERS)
 
 
 @pytest.fixture
