@@ -2,7 +2,7 @@
 # PYTHON names another interpreter: make demo PYTHON=/path/to/python3.12
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev demo test up check bench fuzz lock
+.PHONY: help setup setup-dev demo test evidence up check bench fuzz lock
 
 # Without cached bytecode every start pays for compiling again; a PYTHONPATH of somebody else's brings surprises.
 unexport PYTHONDONTWRITEBYTECODE PYTHONPATH
@@ -26,8 +26,16 @@ demo: setup ## Take a sample file through the whole pipeline and show where the 
 up: setup ## Run everything until Ctrl-C: database, services, Dagster UI, watched import folder
 	@exec $(CLI) up
 
-test: setup-dev ## Run the whole test suite
+test: setup-dev ## Run the whole test suite (a part of it: ARGS=tests/unit)
+ifeq ($(ARGS),)
+	@$(PY) -m pytest -n 4 --dist loadfile --no-loadscope-reorder -m "not alone"
+	@$(PY) -m pytest -m alone
+else
 	@$(PY) -m pytest $(ARGS)
+endif
+
+evidence: setup-dev ## Prove exactly-once: kill, cut and disturb it thousands of times (ARGS="--minutes 5")
+	@$(PY) -m evidence $(ARGS)
 
 check: setup-dev ## Check style, types, the rooms' one-way imports, and Dagster's definitions
 	$(PY) -m ruff check .

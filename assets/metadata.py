@@ -23,7 +23,7 @@ def stage_metadata(
         "duration_seconds": dg.MetadataValue.float(round(seconds, 3)),
         "rows_per_second": dg.MetadataValue.float(round(rows / seconds, 1) if seconds > 0 else 0.0),
         "row_accounting": dg.MetadataValue.md(row_accounting.table(books)),
-        "file_sha256": dg.MetadataValue.text(books.batch.file_sha256.hex()),
+        "file_sha256": dg.MetadataValue.text(_in_groups(books.batch.file_sha256.hex())),
         "client": dg.MetadataValue.text(books.batch.client),
     }
     return entries | {name: _value(figure) for name, figure in figures.items()}
@@ -33,6 +33,11 @@ def data_version(books: Books, stage: str) -> dg.DataVersion:
     """What the stage's result hangs on: the file's bytes, and the profile it was read by if there was one."""
     profile = (books.batch.reading or {}).get("profile_version")
     return dg.DataVersion("-".join(filter(None, (stage, books.batch.file_sha256.hex()[:16], profile))))
+
+
+def _in_groups(digest: str) -> str:
+    """So that the page can break it: 64 characters in one push its other columns out of sight."""
+    return " ".join(digest[start : start + 16] for start in range(0, len(digest), 16))
 
 
 def _value(figure: float | str) -> dg.MetadataValue:

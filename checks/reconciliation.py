@@ -52,10 +52,14 @@ def mails_match_paid_orders(books: Books) -> Finding:
 
 
 def all_orders_paid(books: Books) -> Finding:
-    """No payment was declined, and none needs a person."""
+    """No payment was declined or cancelled, and none needs a person."""
     rejected, review = books.payments.count(EffectState.REJECTED), books.payments.count(EffectState.REVIEW)
-    compared = f"{books.paid_orders:,} of {books.orders:,} orders paid; {rejected:,} declined, {review:,} need a person"
-    figures = {"rejected": rejected, "review": review}
+    cancelled = books.payments.count(EffectState.CANCELLED)
+    compared = (
+        f"{books.paid_orders:,} of {books.orders:,} orders paid; {rejected:,} declined, {review:,} need a person, "
+        f"{cancelled:,} cancelled"
+    )
+    figures = {"rejected": rejected, "review": review, "cancelled": cancelled}
     return Finding(ALL_ORDERS_PAID, books.paid_orders == books.orders, compared, figures, blocking=False)
 
 

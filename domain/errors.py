@@ -5,13 +5,14 @@
     |   |-- DatabaseUnavailable
     |   |-- ServiceUnavailable
     |   |-- BatchBusy             another process works on this batch
-    |   '-- BatchPaused           the batch stopped by itself and goes on by itself
+    |   '-- BatchPaused           the batch stopped with a reason; it goes on by itself or when a person says so
     '-- TerminalError             trying again unchanged cannot help
         |-- FileRefused           the whole file, before any order was made
         |-- SettingRefused
         |-- KeyRefused            the key for personal data is missing or wrong
         |-- PortTaken
         |-- NotFound
+        |-- OperationRefused      what a person asked for cannot be done; nothing was changed
         '-- InvariantBroken       our own bug or a foreign hand: stop and look
 
 An error carries a code of the catalogue (``domain/catalogue.py``) and facts for its text: counts, names of columns,
@@ -61,7 +62,7 @@ class BatchBusy(TransientError):
 
 
 class BatchPaused(TransientError):
-    """The batch stopped before its end, with a reason; nothing is lost and it goes on by itself."""
+    """The batch stopped before its end, with a reason; nothing is lost, and the reason says how it goes on."""
 
 
 class TerminalError(BulkOrdersError):
@@ -86,6 +87,10 @@ class PortTaken(TerminalError):
 
 class NotFound(TerminalError):
     """There is no such batch, file or report."""
+
+
+class OperationRefused(TerminalError):
+    """What a person asked for cannot be done with this batch or row; nothing was changed."""
 
 
 class InvariantBroken(TerminalError):

@@ -36,8 +36,17 @@ def batch_id(day: date, client: str, file_sha256: bytes) -> str:
 
 
 def idempotency_key(batch: str, import_row_number: int, kind: EffectKind) -> str:
-    """The same key for every call of one effect, for ever; 43 characters, nothing personal."""
+    """The same key for every call of one effect, as long as the service holds no failure for it; 43 characters."""
     digest = hashlib.sha256(f"{batch}|{import_row_number}|{kind.value}".encode()).digest()
+    return "bo1-" + base64.b32encode(digest).decode().rstrip("=").lower()[:39]
+
+
+def renewed_key(key: str, attempt: int) -> str:
+    """The key of an effect from its next call on, once the service holds a failure for the old one; 43 characters.
+
+    Only after proof that the old key has no effect behind it.
+    """
+    digest = hashlib.sha256(f"{key}|{attempt}".encode()).digest()
     return "bo1-" + base64.b32encode(digest).decode().rstrip("=").lower()[:39]
 
 

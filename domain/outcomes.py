@@ -6,8 +6,9 @@
     429, connection refused       NOT_DONE       retry_wait (certainly nothing happened)
     401, 403                      NOT_DONE       retry_wait, and the service counts as out of order
     timeout, reset, 5xx, 409,
-      garbled, unknown redirect   AMBIGUOUS      unknown (look it up before anything else)
-    2xx about another order       MISMATCH       unknown, then review
+      garbled, redirect           AMBIGUOUS      unknown (look it up before anything else)
+    2xx about another order,
+      422 "key reused"            MISMATCH       unknown; without look-up review
 
 `resources/services/classify.py` maps httpx and HTTP onto these.
 """
@@ -81,13 +82,15 @@ class Doubt:
     """What is known of an effect in doubt before one more look-up.
 
     ``settled``: its last call can no longer arrive. ``looks`` that did not settle it, ``absent_looks`` that found
-    nothing once it was settled, ``attempt`` calls in all.
+    nothing once it was settled, ``attempt`` calls in all. ``key_reused``: the service knows its key with other content,
+    so it would never be done under it.
     """
 
     settled: bool
     looks: int
     absent_looks: int
     attempt: int
+    key_reused: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +115,8 @@ def state_after_look_up(outcome: Outcome, doubt: Doubt, patience: Patience) -> E
         return EffectState.REVIEW
     absent = outcome.cls is OutcomeClass.ABSENT and doubt.settled and doubt.absent_looks >= 1
     if absent or outcome.cls is OutcomeClass.SEND_AGAIN:
-        return EffectState.RETRY_WAIT if doubt.attempt < patience.max_attempts else EffectState.REVIEW
+        may_repeat = doubt.attempt < patience.max_attempts and not doubt.key_reused
+        return EffectState.RETRY_WAIT if may_repeat else EffectState.REVIEW
     if outcome.cls is OutcomeClass.AMBIGUOUS and not outcome.systemic and doubt.looks + 1 >= patience.max_looks:
         return EffectState.REVIEW
     return EffectState.UNKNOWN

@@ -13,8 +13,9 @@ from assets.effects.lane import LaneLimits
 from assets.effects.work import EffectLimits, Services
 from assets.validated_csv.limits import ReadingLimits
 from domain.errors import SettingRefused
+from domain.guards import GuardLimits
 from domain.outcomes import Patience
-from domain.profiles import load_profile
+from domain.profiles import ServiceProfile, load_profile
 from domain.states import EffectKind
 from orchestration.settings import Settings
 from orchestration.version import code_version
@@ -23,13 +24,10 @@ from resources.client_profiles import ClientProfiles
 from resources.database import keys, run_lease
 from resources.database.connection import Actor
 from resources.database.database import Database
-from resources.encryption import Vault, make_key_file, open_vault
+from resources.database.per_process import PerProcess
+from resources.encryption import Vault
 from resources.services.notifications import NotificationService
 from resources.services.payments import PaymentService
-
-_STORAGE_TIMEOUT_MS = 60_000
-_STORAGE_RECYCLE_SECONDS = 3600
-_STORAGE_CONNECTIONS = 10
 
 
 def make_resources(settings: Settings) -> Mapping[str, Any]:
@@ -40,8 +38,6 @@ def make_resources(settings: Settings) -> Mapping[str, Any]:
         run_id = context.run.run_id if context.run is not None else ""
         with resource_boundary():
             url = database_url(settings)
-        if context.instance is not None:
-            _keep_connections(context.instance)
         with run_lease.held_lease(url, run_id):
             connected = open_database(settings, Actor(_actor(context), run_id, code_version()))
             try:
@@ -91,19 +87,21 @@ def open_database(settings: Settings, actor: Actor) -> Database:
     return Database(database_url(settings), actor)
 
 
+_kept: PerProcess[tuple[str, Actor], Database] = PerProcess(lambda key: Database(*key), Database.forget)
+
+
+def kept_database(settings: Settings, actor: Actor) -> Database:
+    """The same, for those who come back every few seconds: it stays connected, and nobody disposes of it."""
+    return _kept.get((database_url(settings), actor))
+
+
 def admitted_vault(settings: Settings, database: Database) -> Vault:
     """The vault of this installation. The key file is made at the very first start, and never again.
 
     Raises:
         KeyRefused: the key is missing although data were written with one, or it is another.
     """
-    key_file = settings.home / "keys" / "personal-data.key"
-    with database.begin() as tx:
-        if settings.encryption_key is None and not key_file.exists() and not keys.any_known(tx):
-            make_key_file(key_file)
-        vault = open_vault(settings.encryption_key, key_file)
-        keys.admit(tx, vault)
-    return vault
+    return keys.admitted_vault(database, settings.encryption_key, settings.home)
 
 
 def open_batch_files(settings: Settings) -> BatchFiles:
@@ -124,12 +122,25 @@ def make_services(settings: Settings) -> Services:
         raise SettingRefused("SYS-SETTING-MISSING", variable="PAYMENT_SERVICE_URL")
     if notifications_url is None:
         raise SettingRefused("SYS-SETTING-MISSING", variable="NOTIFICATION_SERVICE_URL")
-    payment_profile = load_profile(EffectKind.PAYMENT, settings.payment_profile)
-    notification_profile = load_profile(EffectKind.NOTIFICATION, settings.notification_profile)
+    profiles = make_profiles(settings)
     return Services(
-        PaymentService(payments_url, payment_profile, settings.payment_timeout_seconds),
-        NotificationService(notifications_url, notification_profile, settings.notification_timeout_seconds),
+        PaymentService(payments_url, profiles[EffectKind.PAYMENT], settings.payment_timeout_seconds),
+        NotificationService(
+            notifications_url, profiles[EffectKind.NOTIFICATION], settings.notification_timeout_seconds
+        ),
     )
+
+
+def make_profiles(settings: Settings) -> Mapping[EffectKind, ServiceProfile]:
+    """What both services can do.
+
+    Raises:
+        SettingRefused: a profile cannot be read.
+    """
+    return {
+        EffectKind.PAYMENT: load_profile(EffectKind.PAYMENT, settings.payment_profile),
+        EffectKind.NOTIFICATION: load_profile(EffectKind.NOTIFICATION, settings.notification_profile),
+    }
 
 
 def reading_limits(settings: Settings) -> ReadingLimits:
@@ -159,16 +170,18 @@ def effect_limits(settings: Settings) -> EffectLimits:
         payments=LaneLimits(settings.payment_concurrency, settings.claim_chunk, patience),
         notifications=LaneLimits(settings.notification_concurrency, settings.claim_chunk, patience),
         cooldown_seconds=settings.pause_seconds,
+        guards=guard_limits(settings),
     )
 
 
-def _keep_connections(instance: dg.DagsterInstance) -> None:
-    """Let this run's process keep its connections to Dagster's storage, as the web server does.
-
-    Otherwise each of some 250 statements of a run connects anew: 1.6 of 4.4 seconds of a 100-row batch, measured.
-    """
-    instance.optimize_for_webserver(
-        statement_timeout=_STORAGE_TIMEOUT_MS, pool_recycle=_STORAGE_RECYCLE_SECONDS, max_overflow=_STORAGE_CONNECTIONS
+def guard_limits(settings: Settings) -> GuardLimits:
+    """When payments stop before the rest is paid, and above which amount a second person approves."""
+    return GuardLimits(
+        canary_payments=settings.canary_payments,
+        canary_failed_percent=settings.canary_failed_percent,
+        tolerated_failures=settings.tolerated_failures,
+        tolerated_failed_percent=settings.tolerated_failed_percent,
+        approval_above_jpy=settings.approval_above_jpy,
     )
 
 

@@ -15,13 +15,8 @@ from typing import Any
 import dagster._grpc.server as grpc_server
 from dagster._cli.api import grpc_command
 
-PRELOADED = [
-    "dagster._grpc.impl",
-    "dagster_postgres",
-    "orchestration.definitions",
-    "assets.validated_csv.work",
-]
-"""What a run needs; a module that cannot be imported is left to the run, which then says why."""
+WARM_UP = "orchestration.warm_up"
+"""Imported by the fork server; what is wrong with it is left to the run, which then says why."""
 
 
 class WarmApiServer(grpc_server.DagsterApiServer):
@@ -35,7 +30,7 @@ class WarmApiServer(grpc_server.DagsterApiServer):
 
 def main() -> None:
     """Begin importing, then serve until told to stop."""
-    forkserver.set_forkserver_preload(PRELOADED)
+    forkserver.set_forkserver_preload([WARM_UP])
     forkserver.ensure_running()
     grpc_server.DagsterApiServer = WarmApiServer  # type: ignore[misc]  # the command looks it up when it starts
     grpc_command()

@@ -13,6 +13,7 @@ from assets.batch_report.asset import batch_report
 from assets.created_orders.asset import created_orders
 from assets.effects.asset import payments_and_notifications
 from assets.validated_csv.asset import validated_csv
+from orchestration import operation_jobs
 from orchestration.bindings import make_resources
 from orchestration.jobs import process_batch
 from orchestration.sensors import import_sensor
@@ -23,7 +24,7 @@ def build_defs(settings: Settings, resources: Mapping[str, Any] | None = None) -
     """The whole system; ``resources`` replaces parts of it by name."""
     return dg.Definitions(
         assets=[validated_csv, created_orders, payments_and_notifications, batch_report],
-        jobs=[process_batch],
+        jobs=[process_batch, *operation_jobs.JOBS],
         sensors=[import_sensor(settings)],
         resources={**make_resources(settings), **(resources or {})},
     )

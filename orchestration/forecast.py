@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,7 @@ from assets.validated_csv.order_file import read_orders_file
 from assets.validated_csv.totals import check_totals
 from assets.validated_csv.validation import validate
 from domain.client_profile import NO_PROFILE, ClientProfile
+from domain.guards import GuardLimits
 from domain.identity import client_slug
 from domain.profiles import ServiceProfile
 from domain.values.reading import code_of
@@ -23,7 +25,8 @@ from resources.database.database import Database
 class Forecast:
     """What an import of the file would do.
 
-    ``columns`` are ours with their header cells, ``readings`` how many cells were read otherwise than written, by rule;
+    ``columns`` are ours with their header cells, ``readings`` how many cells were read otherwise than written, by rule.
+    Calls are those of the way without faults; where a service takes batches, one call carries several effects;
     ``least_seconds`` is the floor that the limits of the services set.
     """
 
@@ -37,6 +40,8 @@ class Forecast:
     payment_calls: int
     mail_calls: int
     least_seconds: float
+    canary_payments: int
+    needs_approval: bool
     duplicate_of: str | None
 
     @property
@@ -57,6 +62,7 @@ def forecast(
     *,
     payments: ServiceProfile,
     notifications: ServiceProfile,
+    guards: GuardLimits,
     profile: ClientProfile = NO_PROFILE,
 ) -> Forecast:
     """Check the file and say what would follow.
@@ -83,12 +89,18 @@ def forecast(
             for name, positions in table.column_map.items()
         },
         readings=dict(Counter(code_of(rule) for reading in checked.readings for rule in reading.rules)),
-        payment_calls=accepted,
-        mail_calls=accepted,
+        payment_calls=_calls(accepted, payments),
+        mail_calls=_calls(accepted, notifications),
         least_seconds=max(_floor(accepted, payments), _floor(accepted, notifications)),
+        canary_payments=min(accepted, guards.canary_payments),
+        needs_approval=checked.amount_jpy > guards.approval_above_jpy,
         duplicate_of=earlier.batch_id if earlier is not None else None,
     )
 
 
-def _floor(calls: int, profile: ServiceProfile) -> float:
-    return 0.0 if profile.rate_per_second is None else round(calls / profile.rate_per_second, 1)
+def _calls(effects: int, profile: ServiceProfile) -> int:
+    return math.ceil(effects / max(1, profile.batch_size))
+
+
+def _floor(effects: int, profile: ServiceProfile) -> float:
+    return 0.0 if profile.effects_per_second is None else round(effects / profile.effects_per_second, 1)

@@ -6,13 +6,12 @@ way the batch is in the database, and whoever comes next goes on where it stoppe
 
 from __future__ import annotations
 
-import getpass
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from assets.validated_csv.order_file import read_orders_file
@@ -22,10 +21,13 @@ from domain.client_profile import ClientProfile
 from domain.errors import BatchPaused
 from domain.identity import client_slug
 from domain.states import FINISHED_BATCH, BatchState
+from orchestration import operations
+from orchestration.account import account_name
 from orchestration.admission import admit
 from orchestration.bindings import (
     admitted_vault,
     client_profiles,
+    guard_limits,
     make_services,
     open_batch_files,
     open_database,
@@ -39,6 +41,7 @@ from orchestration.watching import Watcher
 from resources.database import books
 from resources.database.books import Books
 from resources.database.connection import Actor
+from resources.database.database import Database
 from resources.local import children
 
 _POLL_SECONDS = 0.5
@@ -64,11 +67,16 @@ class Importer:
         self._settings = services.settings
         self._home = services.home
         self._environment = children.python_environment(services.environment())
-        self._actor = Actor(f"cli:{getpass.getuser()}", "", code_version())
+        self._actor = Actor(f"cli:{account_name()}", "", code_version())
         self._database = open_database(self._settings, self._actor)
         self._files = open_batch_files(self._settings)
         # A missing or wrong key is said before a file is touched.
         admitted_vault(self._settings, self._database)
+
+    @property
+    def database(self) -> Database:
+        """The database, in the name of whoever uses the command."""
+        return self._database
 
     def close(self) -> None:
         """Close the connections."""
@@ -88,13 +96,22 @@ class Importer:
         admission = admit(self._database, self._files, path.resolve(), client, group=group, keep_original=True)
         batch = admission.batch
         finished_before = batch.state in FINISHED_BATCH
-        if not finished_before:
+        operations.take_up(self._database, batch.batch_id)
+        return replace(self.go_on(batch.batch_id, watcher), duplicate=finished_before)
+
+    def go_on(self, batch_id: str, watcher: Watcher) -> Imported:
+        """Take a batch that is there to its end, or as far as it goes now; one that waits for a person is left alone.
+
+        Raises:
+            BatchPaused: Ctrl-C; what was done is written down.
+        """
+        batch = self._read(batch_id).batch
+        if batch.state not in FINISHED_BATCH and not batch.waits_for_person:
             try:
-                self._work(batch.batch_id, watcher)
+                self._work(batch_id, watcher)
             except KeyboardInterrupt:
-                raise BatchPaused("BATCH-INTERRUPTED", batch=batch.batch_id) from None
-        report_dir = self._files.report_dir(batch.batch_id)
-        return Imported(self._read(batch.batch_id), finished_before, report_dir)
+                raise BatchPaused("BATCH-INTERRUPTED", batch=batch_id) from None
+        return Imported(self._read(batch_id), False, self._files.report_dir(batch_id))
 
     def forecast(self, path: Path, client: str) -> Forecast:
         """Check a file and say what an import of it would do.
@@ -111,6 +128,7 @@ class Importer:
             payments=services.payments.profile,
             notifications=services.notifications.profile,
             profile=self._profile_of(client),
+            guards=guard_limits(self._settings),
         )
 
     def _profile_of(self, client: str) -> ClientProfile:

@@ -1,8 +1,12 @@
-"""The one job: a batch from its file to its report."""
+"""The job of a batch, from its file to its report, and the names of the jobs by which people act on one."""
 
 import dagster as dg
 
 PROCESS_BATCH = "process_batch"
+OPERATION_JOBS = frozenset(
+    {"redrive_batch", "pause_batch", "continue_batch", "cancel_batch", "approve_batch", "decide_review"}
+)
+"""What people do with a batch (``orchestration/operation_jobs.py``): never queued, and no work on the batch."""
 
 process_batch = dg.define_asset_job(
     PROCESS_BATCH,

@@ -7,7 +7,7 @@ commands at once use the same ones; the last to end stops them. A database is mi
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -20,6 +20,7 @@ from orchestration.settings import Settings
 from resources.local.postgres_server import PostgresServer
 from resources.local.sandbox_service import Kind, SandboxService
 from resources.local.shared_process import Server, Share
+from webhooks.address import Address
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +49,11 @@ class LocalServices:
     def notification_service_url(self) -> str:
         """The notification service."""
         return str(self.settings.notification_service_url)
+
+    @property
+    def webhook_url(self) -> str:
+        """Where the payment service tells us of payments."""
+        return _webhook_url(self.settings)
 
     def environment(self) -> dict[str, str]:
         """The variables for Dagster's processes; for this process, set them before ``DagsterInstance.get()``."""
@@ -82,7 +88,8 @@ def local_services(settings: Settings, report: Callable[[str], None] = lambda _:
             home=home,
             import_dir=settings.watched_dir.absolute(),
             database_url=database_url,
-            payment_service_url=settings.payment_service_url or _sandbox(held, home, "payments", own, report),
+            payment_service_url=settings.payment_service_url
+            or _sandbox(held, home, "payments", own, report, _events_to_us(settings)),
             notification_service_url=settings.notification_service_url
             or _sandbox(held, home, "notifications", own, report),
         )
@@ -90,8 +97,24 @@ def local_services(settings: Settings, report: Callable[[str], None] = lambda _:
         yield LocalServices(complete, own)
 
 
-def _sandbox(held: ExitStack, home: Path, kind: Kind, own: dict[str, Share], report: Callable[[str], None]) -> str:
-    service = SandboxService(home, kind)
+def _events_to_us(settings: Settings) -> list[str]:
+    """The sandbox tells us of payments when there is a secret to sign with; it reads it from its environment."""
+    return [] if settings.payment_webhook_secret is None else ["--webhook-url", _webhook_url(settings)]
+
+
+def _webhook_url(settings: Settings) -> str:
+    return Address("127.0.0.1", settings.webhook_port).url
+
+
+def _sandbox(
+    held: ExitStack,
+    home: Path,
+    kind: Kind,
+    own: dict[str, Share],
+    report: Callable[[str], None],
+    options: Sequence[str] = (),
+) -> str:
+    service = SandboxService(home, kind, options=options)
     own[f"sandbox-{kind}"] = _share(held, home, f"sandbox-{kind}", service, report)
     return service.url
 

@@ -15,8 +15,8 @@ from assets.partitions import BATCHES
 from domain.errors import BulkOrdersError, DatabaseUnavailable, FileRefused
 from domain.states import BatchState
 from orchestration.admission import admit
-from orchestration.bindings import open_batch_files, open_database
-from orchestration.jobs import PROCESS_BATCH
+from orchestration.bindings import kept_database, open_batch_files
+from orchestration.jobs import OPERATION_JOBS, PROCESS_BATCH
 from orchestration.settings import Settings
 from orchestration.version import code_version
 from resources.batch_files import BatchFiles
@@ -29,6 +29,7 @@ from resources.import_folder import DroppedFile
 IMPORT_SENSOR = "import_folder"
 _FIRST_WAIT_SECONDS = 5.0
 _LONGEST_WAIT_SECONDS = 600.0
+_RUNS_LOOKED_AT = 100  # more than anybody looks back; people's own runs are among them
 _LIVE = [
     dg.DagsterRunStatus.QUEUED,
     dg.DagsterRunStatus.NOT_STARTED,
@@ -61,16 +62,13 @@ def import_sensor(settings: Settings) -> dg.SensorDefinition:
 
 def _tick(context: dg.SensorEvaluationContext, settings: Settings) -> dg.SensorResult:
     files = open_batch_files(settings)
-    database = open_database(settings, Actor(f"sensor:{IMPORT_SENSOR}", "", code_version()))
-    try:
-        look = files.settled(
-            json.loads(context.cursor or "{}"), settle_seconds=settings.file_settle_seconds, now=time.time()
-        )
-        for dropped in look.settled[: settings.files_per_tick]:
-            _take(context, database, files, dropped)
-        requests = _requests(context, database, settings.files_per_tick)
-    finally:
-        database.dispose()
+    database = kept_database(settings, Actor(f"sensor:{IMPORT_SENSOR}", "", code_version()))
+    look = files.settled(
+        json.loads(context.cursor or "{}"), settle_seconds=settings.file_settle_seconds, now=time.time()
+    )
+    for dropped in look.settled[: settings.files_per_tick]:
+        _take(context, database, files, dropped)
+    requests = _requests(context, database, settings.files_per_tick)
     return dg.SensorResult(
         run_requests=requests,
         dynamic_partitions_requests=[BATCHES.build_add_request([r.partition_key for r in requests if r.partition_key])],
@@ -121,19 +119,26 @@ def _requests(context: dg.SensorEvaluationContext, database: Database, limit: in
 def _run_key(instance: dg.DagsterInstance, batch: Batch) -> str | None:
     """A key never used before; None while a run works on the batch, or should not for a while.
 
-    A run that a person terminated is not followed by another: the person decides when the batch goes on.
+    A run that a person terminated is not followed by another until a person continues the batch; then it is followed at
+    once, as every batch that a person has just continued.
     """
-    records = instance.get_run_records(dg.RunsFilter(tags={"dagster/partition": batch.batch_id}), limit=20)
+    found = instance.get_run_records(dg.RunsFilter(tags={"dagster/partition": batch.batch_id}), limit=_RUNS_LOOKED_AT)
+    records = [record for record in found if record.dagster_run.job_name not in OPERATION_JOBS]
     if not records:
         return batch.batch_id
     last = records[0]
     if any(record.dagster_run.status in _LIVE for record in records):
         return None
-    if last.dagster_run.status is dg.DagsterRunStatus.CANCELED or datetime.now(UTC) < last.update_timestamp + _wait(
-        batch, records
-    ):
+    terminated = last.dagster_run.status is dg.DagsterRunStatus.CANCELED
+    too_early = datetime.now(UTC) < last.update_timestamp + _wait(batch, records)
+    if (terminated or too_early) and not _continued_since(batch, last):
         return None
     return f"{batch.batch_id}:{last.dagster_run.run_id}"
+
+
+def _continued_since(batch: Batch, last: dg.RunRecord) -> bool:
+    """Whether a person said that the batch goes on after its last run had begun."""
+    return batch.continued_at is not None and batch.continued_at > last.create_timestamp
 
 
 def _wait(batch: Batch, records: Sequence[dg.RunRecord]) -> timedelta:

@@ -56,6 +56,14 @@ class Settings:
         "what the notification service can do: a profile's name or a TOML file",
     )
 
+    payment_webhook_secret: str | None = setting(
+        "PAYMENT_WEBHOOK_SECRET", None, "shared with the payment service, which signs its events; empty: no webhook"
+    )
+    payment_webhook_secret_before: str | None = setting(
+        "PAYMENT_WEBHOOK_SECRET_BEFORE", None, "the secret before, accepted too while it is being exchanged"
+    )
+    webhook_port: int = setting("BULK_ORDERS_WEBHOOK_PORT", 3001, "port of the webhook on loopback")
+
     max_file_rows: int = setting("BULK_ORDERS_MAX_ROWS", 10_000, "rows; a larger file is refused as a whole (R-07)")
     max_file_bytes: int = setting("BULK_ORDERS_MAX_BYTES", 50_000_000, "bytes; a larger file is refused as a whole")
     max_file_columns: int = setting("BULK_ORDERS_MAX_COLUMNS", 200, "columns; a wider file is refused as a whole")
@@ -100,6 +108,21 @@ class Settings:
     max_attempts: int = setting("BULK_ORDERS_MAX_ATTEMPTS", 6, "calls for one effect before a person is asked")
     pause_seconds: float = setting(
         "BULK_ORDERS_PAUSE_SECONDS", 30.0, "seconds a service that is out of order is left alone"
+    )
+    canary_payments: int = setting(
+        "BULK_ORDERS_CANARY_PAYMENTS", 0, "payments of a batch that go alone before the rest; 0: none"
+    )
+    canary_failed_percent: float = setting(
+        "BULK_ORDERS_CANARY_FAILED_PERCENT", 20.0, "percent of the canary that may fail; above it, the rest waits"
+    )
+    tolerated_failures: int = setting(
+        "BULK_ORDERS_TOLERATED_FAILURES", 1_000_000, "payments of a batch that may fail; above it, the rest waits"
+    )
+    tolerated_failed_percent: float = setting(
+        "BULK_ORDERS_TOLERATED_FAILED_PERCENT", 100.0, "the same in percent of the batch's payments"
+    )
+    approval_above_jpy: int = setting(
+        "BULK_ORDERS_APPROVAL_ABOVE_JPY", 10_000_000_000, "yen of a batch above which a second person approves"
     )
     max_concurrent_batches: int = setting("BULK_ORDERS_MAX_CONCURRENT_BATCHES", 4, "batches worked on at the same time")
 
@@ -146,8 +169,11 @@ class Settings:
             raise SettingRefused("SYS-SETTING-INVALID", variable="BULK_ORDERS_LANGUAGE", expected="ja or en")
         for item in fields(self):
             value = getattr(self, item.name)
+            if item.name in _SHARED_SECRETS and value is not None and not _is_strong(value):
+                expected = f"at least {_SHORTEST_SECRET} plain characters"
+                raise SettingRefused("SYS-SETTING-INVALID", variable=item.metadata["variable"], expected=expected)
             if isinstance(value, int | float) and not _is_in_range(item.name, value):
-                expected = f"a port, at most {_LAST_PORT}" if item.name in _PORTS else "a positive number"
+                expected = _expected(item.name)
                 raise SettingRefused("SYS-SETTING-INVALID", variable=item.metadata["variable"], expected=expected)
 
     def __repr__(self) -> str:
@@ -156,15 +182,37 @@ class Settings:
 
 
 # Addresses too: they may hold a password.
-_SECRET = frozenset({"database_url", "encryption_key", "payment_service_url", "notification_service_url"})
-_MAY_BE_ZERO = frozenset({"postgres_port", "file_settle_seconds"})
-_PORTS = frozenset({"postgres_port", "ui_port"})
+_SHARED_SECRETS = frozenset({"payment_webhook_secret", "payment_webhook_secret_before"})
+_SECRET = _SHARED_SECRETS | {"database_url", "encryption_key", "payment_service_url", "notification_service_url"}
+_SHORTEST_SECRET = 32
+_PERCENTAGES = frozenset({"canary_failed_percent", "tolerated_failed_percent"})
+_MAY_BE_ZERO = _PERCENTAGES | {
+    "postgres_port",
+    "file_settle_seconds",
+    "canary_payments",
+    "tolerated_failures",
+    "approval_above_jpy",
+}
+_PORTS = frozenset({"postgres_port", "ui_port", "webhook_port"})
 _LAST_PORT = 65_535
 
 
 def _is_in_range(name: str, value: float) -> bool:
     lowest = 0 if name in _MAY_BE_ZERO else 1e-9
-    return lowest <= value <= (_LAST_PORT if name in _PORTS else sys.float_info.max)  # neither nan nor infinity
+    highest = _LAST_PORT if name in _PORTS else 100.0 if name in _PERCENTAGES else sys.float_info.max
+    return lowest <= value <= highest  # neither nan nor infinity
+
+
+def _expected(name: str) -> str:
+    if name in _PORTS:
+        return f"a port, at most {_LAST_PORT}"
+    if name in _PERCENTAGES:
+        return "a percentage, 0 to 100"
+    return "zero or a positive number" if name in _MAY_BE_ZERO else "a positive number"
+
+
+def _is_strong(secret: str) -> bool:
+    return len(secret) >= _SHORTEST_SECRET and secret.isascii() and secret.isprintable()
 
 
 def _absolute_profile(profile: str) -> str:

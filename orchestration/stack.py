@@ -29,6 +29,7 @@ from orchestration.supervisor import Part, Supervisor
 from resources.local import children
 from resources.local.files import write_private
 from resources.local.postgres_server import free_port, is_free
+from webhooks import address as webhook
 
 DEFINITIONS = "orchestration.definitions"
 UI_PORT_SETTING = "BULK_ORDERS_UI_PORT"
@@ -45,6 +46,7 @@ class Addresses:
     import_dir: str
     payment_service_url: str
     notification_service_url: str
+    webhook_url: str = ""
 
 
 class Stack:
@@ -79,6 +81,8 @@ class Stack:
         with self._only_one(), self._signals():
             if not is_free(self._settings.ui_port):
                 raise PortTaken("SYS-PORT-TAKEN", port=self._settings.ui_port, setting=UI_PORT_SETTING)
+            if self._hears_events and not is_free(self._settings.webhook_port):
+                raise PortTaken("SYS-PORT-TAKEN", port=self._settings.webhook_port, setting=webhook.PORT_SETTING)
             self._settings.watched_dir.mkdir(parents=True, exist_ok=True)
             with local_services(self._settings, self._report) as services:
                 try:
@@ -97,7 +101,10 @@ class Stack:
         port = free_port()
         workspace = dagster_home.write_workspace(self._home / "dagster", port)
         self._report("dagster")
-        self._supervisor.start(parts.code_server(self._definitions, port))
+        first = [parts.code_server(self._definitions, port)]
+        if self._hears_events:
+            first.append(parts.webhooks(self._settings.webhook_port))
+        self._supervisor.start(*first)
         if self._told_to_stop:
             return
         web_server = parts.web_server(workspace, self._settings.ui_port)
@@ -108,12 +115,18 @@ class Stack:
         else:
             self._supervisor.start(web_server, parts.daemon(workspace))
 
+    @property
+    def _hears_events(self) -> bool:
+        """Whether the webhook is on: only with a secret can its events be told from anybody's."""
+        return self._settings.payment_webhook_secret is not None
+
     def _announce(self, services: LocalServices, ready: Callable[[Addresses], None]) -> None:
         addresses = Addresses(
             ui_url=f"http://127.0.0.1:{self._settings.ui_port}",
             import_dir=str(self._settings.watched_dir.absolute()),
             payment_service_url=services.payment_service_url,
             notification_service_url=services.notification_service_url,
+            webhook_url=services.webhook_url if self._hears_events else "",
         )
         state = {"pid": os.getpid(), "started": children.start_time(os.getpid())}
         told = {name: getattr(addresses, name) for name in addresses.__slots__}
@@ -195,6 +208,10 @@ class _Parts:
 
     def daemon(self, workspace: Path) -> Part:
         return self._part("daemon", ["-m", "dagster._daemon", "run", "-w", str(workspace)], lambda: True)
+
+    def webhooks(self, port: int) -> Part:
+        arguments = ["-m", "orchestration.cli.main", "webhooks", "--port", str(port)]
+        return self._part("webhooks", arguments, lambda: _answers(f"http://127.0.0.1:{port}{webhook.HEALTH_PATH}"))
 
     def _part(
         self,

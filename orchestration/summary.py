@@ -10,12 +10,12 @@ from domain.errors import BulkOrdersError, TransientError
 from domain.states import BatchState, EffectState
 from resources.database.books import Books, EffectBook
 
-_EXIT_CODES = {BatchState.DONE: 0, BatchState.PARTIAL: 1, BatchState.REFUSED: 2}
+_EXIT_CODES = {BatchState.DONE: 0, BatchState.PARTIAL: 1, BatchState.CANCELLED: 1, BatchState.REFUSED: 2}
 INTERRUPTED = 3
 
 
 def exit_code(books: Books) -> int:
-    """0 everything done; 1 done with rejected or failed rows; 2 refused; 3 not finished: run again to go on."""
+    """0 everything done; 1 done with rejected, failed or cancelled rows; 2 refused; 3 not finished: run again."""
     return _EXIT_CODES.get(books.batch.state, INTERRUPTED)
 
 
@@ -36,6 +36,10 @@ def as_json(books: Books, report_dir: str | None, duplicate: bool) -> dict[str, 
         "orders": {"created": books.orders},
         "payments": _effects(books.payments) | {"amount_jpy": books.payments.amount_jpy(EffectState.DONE)},
         "notifications": _effects(books.notifications),
+        "cancelled": {
+            "payments": books.payments.count(EffectState.CANCELLED),
+            "amount_jpy": books.payments.amount_jpy(EffectState.CANCELLED),
+        },
         "report_dir": report_dir,
         "duplicate_of": batch.batch_id if duplicate else None,
         "run_id": batch.run_id,
@@ -45,7 +49,8 @@ def as_json(books: Books, report_dir: str | None, duplicate: bool) -> dict[str, 
 def refused_json(name: str, error: BulkOrdersError) -> dict[str, Any]:
     """The same object for a file of which there is no batch to tell about."""
     status = "interrupted" if isinstance(error, TransientError) else BatchState.REFUSED.value
-    nothing = dict.fromkeys(("rows", "orders", "payments", "notifications", "report_dir", "duplicate_of", "run_id"))
+    unknown = ("rows", "orders", "payments", "notifications", "cancelled", "report_dir", "duplicate_of", "run_id")
+    nothing = dict.fromkeys(unknown)
     file = {"name": name, "sha256": None, "rows": None, "amount_jpy": None}
     return {"batch_id": None, "status": status, "reason": error.code, "file": file} | nothing
 
@@ -63,6 +68,9 @@ def as_text(summary: Mapping[str, Any], books: Books, language: str) -> str:
         f"{words['payments']}: {_states(payments, words)}   {payments['amount_jpy']:,} {words['yen']}",
         f"{words['notifications']}: {_states(mails, words)}",
     ]
+    if cancelled := summary["cancelled"]["payments"]:
+        amount_jpy = summary["cancelled"]["amount_jpy"]
+        lines.append(f"{words['cancelled_payments']}: {cancelled:,}   {amount_jpy:,} {words['yen']}")
     if summary["duplicate_of"]:
         lines.append(words["duplicate"])
     if books.batch.reason:
@@ -120,6 +128,8 @@ _WORDS = {
         "rejected": "エラー",
         "review": "要確認",
         "waiting": "未処理",
+        "cancelled": "取消済み",
+        "cancelled_payments": "取り消した支払い",
     },
     "en": {
         "batch": "Batch",
@@ -142,6 +152,8 @@ _WORDS = {
         "rejected": "failed",
         "review": "to review",
         "waiting": "waiting",
+        "cancelled": "cancelled",
+        "cancelled_payments": "Payments cancelled",
     },
 }
 """Japanese says 完了 of a batch and of a payment alike; a third language is a third table."""

@@ -107,6 +107,7 @@ def build_parser() -> argparse.ArgumentParser:
     add("--lookup-delay", type=float, metavar="SECONDS", help="a look-up finds nothing until then")
     add("--payment-rate", type=int, metavar="N", help="payment requests let in a second; 0: no limit (default: 0)")
     add("--notification-rate", type=int, metavar="N", help="mail requests let in a second; 0: no limit (default: 10)")
+    add("--webhook-url", metavar="URL", help="tell of payments here; the secret is PAYMENT_WEBHOOK_SECRET")
     add("--unique-mails", action="store_true", help="a second mail for an order is refused with 409")
     add(
         "--set",
@@ -147,6 +148,7 @@ def _behaviour(parser: argparse.ArgumentParser, options: argparse.Namespace, ser
         "lookup_delay_seconds": options.lookup_delay,
         "rate_limit_per_second": rate,
         "unique_mails": options.unique_mails or None,
+        "webhook_url": options.webhook_url,
         "faults_repeat": options.faults_repeat or None,
     }
     patch: dict[str, object] = {name: value for name, value in plain.items() if value is not None}

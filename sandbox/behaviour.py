@@ -10,6 +10,7 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 
+from sandbox.dialects import DIALECTS
 from sandbox.faults import EFFECT_FAULTS, LOOKUP_FAULTS, FaultPlan
 
 SAVED_ANSWERS = ("success", "definite", "all")
@@ -51,6 +52,8 @@ class Behaviour:
     batch: bool = False
     batch_max_items: int = 100
     shuffle_results: bool = True
+    dialect: str = "contract"
+    """in which words it answers, see ``dialects.py``"""
     # pace
     latency_seconds: float = 0.0
     jitter_seconds: float = 0.0
@@ -72,6 +75,16 @@ class Behaviour:
     """a look-up finds nothing until this long after the effect"""
     hang_seconds: float = 35.0
     seed: int = 0
+    # events to the merchant, signed with PAYMENT_WEBHOOK_SECRET of the environment (payments only)
+    webhook_url: str = ""
+    """where events are posted to; empty: none are sent"""
+    webhook_delay_seconds: float = 0.0
+    """from the effect to the event: less than what is left of the latency, and it comes before the answer"""
+    webhook_drop: float = 0.0
+    webhook_duplicates: float = 0.0
+    webhook_out_of_order: float = 0.0
+    """share of the events that are held back for up to ``webhook_hold_seconds``"""
+    webhook_hold_seconds: float = 2.0
 
     def patched(self, patch: Mapping[str, object]) -> Behaviour:
         """A copy with these settings; ``profile`` sets all capabilities at once, before the others.
@@ -167,6 +180,12 @@ def _orders(value: object) -> Mapping[str, frozenset[int]]:
     return {str(kind): frozenset(order_id(item) for item in orders) for kind, orders in value.items()}
 
 
+def _address(value: object) -> str:
+    if not isinstance(value, str) or not (value == "" or value.startswith(("http://", "https://"))):
+        raise ValueError("a http or https address, or empty")
+    return value
+
+
 def _one_of(choices: tuple[str, ...]) -> Callable[[object], str]:
     def check(value: object) -> str:
         if not isinstance(value, str) or value not in choices:
@@ -187,6 +206,7 @@ _CHECKS: Mapping[str, Callable[[object], object]] = {
     "batch": _flag,
     "batch_max_items": _whole(1),
     "shuffle_results": _flag,
+    "dialect": _one_of(DIALECTS),
     "latency_seconds": _number(0.0),
     "jitter_seconds": _number(0.0),
     "effect_at": _number(0.0, 1.0),
@@ -200,4 +220,10 @@ _CHECKS: Mapping[str, Callable[[object], object]] = {
     "lookup_delay_seconds": _number(0.0),
     "hang_seconds": _number(0.0),
     "seed": _whole(0),
+    "webhook_url": _address,
+    "webhook_delay_seconds": _number(0.0),
+    "webhook_drop": _number(0.0, 1.0),
+    "webhook_duplicates": _number(0.0, 1.0),
+    "webhook_out_of_order": _number(0.0, 1.0),
+    "webhook_hold_seconds": _number(0.0),
 }

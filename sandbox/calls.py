@@ -19,13 +19,17 @@ from sandbox.answers import Answer, error, respond, seen, send
 from sandbox.arrivals import Clock, SlidingWindow
 from sandbox.behaviour import Behaviour
 from sandbox.effects import MAX_ID, Decision, Desk, Refusal, Wanted, body_sha256, order_id_of
+from sandbox.events import EventSender
 from sandbox.faults import SINGLE, Dice, Fault, kind_of
 
 
 class Calls:
     """The endpoints that make one effect, and the look-ups. Batch calls stand in ``batches.py``."""
 
-    def __init__(self, desk: Desk, clock: Clock, dice: Dice, window: SlidingWindow) -> None:
+    def __init__(
+        self, desk: Desk, clock: Clock, dice: Dice, window: SlidingWindow, events: EventSender | None = None
+    ) -> None:
+        self._events = events
         self.desk, self.ledger, self.clock, self.dice, self.window = desk, desk.ledger, clock, dice, window
         self._in_flight: set[str] = set()
 
@@ -98,6 +102,8 @@ class Calls:
             self.desk.save(wanted, visible)
         status = visible.status if visible is not None else None
         self.ledger.finish(request_id, decision.outcome, status, kind_of(fault), decision.effects)
+        if self._events is not None:
+            self._events.tell(wanted.order_id, wanted.columns, decision)
         return decision.answer
 
     def _decided(self, wanted: Wanted, request_id: int, fault: Fault | None) -> Decision:

@@ -18,6 +18,9 @@ Tables (times ``*_us``: microseconds since 1970 UTC; money: whole yen):
 ``charges``   payments only, one row for each time money was taken: ``charge_id``, ``payment_id``, ``order_id``,
               ``amount_jpy``, ``currency``, ``idempotency_key``, ``request_id``, ``created_us``. Not UNIQUE by
               ``order_id`` in the table: a service without that promise really charges twice, and here it shows.
+``event_tries`` payments only, one row for each try to tell the merchant of a payment: ``try_id``, ``event_id``,
+              ``type`` ('payment.completed', 'payment.failed'), ``order_id``, ``sent_us``, ``http_status`` (NULL: no
+              answer).
 ``mails``     notifications only, one row for each mail sent: ``mail_id``, ``notification_id``, ``order_id``,
               ``recipient``, ``subject``, ``body``, ``extra`` (JSON of further fields), ``idempotency_key``,
               ``request_id``, ``created_us``.
@@ -50,6 +53,9 @@ CREATE TABLE IF NOT EXISTS charges (
     charge_id INTEGER PRIMARY KEY, payment_id TEXT NOT NULL UNIQUE, order_id INTEGER NOT NULL,
     amount_jpy INTEGER NOT NULL, currency TEXT NOT NULL, idempotency_key TEXT, request_id INTEGER NOT NULL,
     created_us INTEGER NOT NULL);
+CREATE TABLE IF NOT EXISTS event_tries (
+    try_id INTEGER PRIMARY KEY, event_id TEXT NOT NULL, type TEXT NOT NULL, order_id INTEGER NOT NULL,
+    sent_us INTEGER NOT NULL, http_status INTEGER);
 CREATE INDEX IF NOT EXISTS charges_order ON charges (order_id);
 CREATE INDEX IF NOT EXISTS charges_key ON charges (idempotency_key) WHERE idempotency_key IS NOT NULL;
 """

@@ -22,7 +22,9 @@ from sandbox.arrivals import SECOND_US, Clock, SlidingWindow
 from sandbox.batches import BatchCalls
 from sandbox.behaviour import Behaviour, BehaviourRefused
 from sandbox.calls import Calls, read_json
+from sandbox.dialects import spoken
 from sandbox.effects import Desk
+from sandbox.events import EventSender
 from sandbox.faults import Dice
 from sandbox.ledger import Ledger
 from sandbox.notifications import NotificationDesk
@@ -35,6 +37,9 @@ _GRACE_SECONDS = 0.5
 _DESKS: dict[str, type[Desk]] = {"payments": PaymentDesk, "notifications": NotificationDesk}
 _BASE = {"payments": "/api/v1/payments", "notifications": "/api/v1/notifications"}
 _SINGLE = {"payments": "/api/v1/payments", "notifications": "/api/v1/notifications/email"}
+
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 class PortRefused(Exception):
@@ -92,10 +97,18 @@ def application(ledger: Ledger, behaviour: Behaviour) -> web.Application:
     """The web application of one service over its ledger."""
     clock = Clock()
     desk = _DESKS[ledger.service](ledger, behaviour, clock)
-    calls = Calls(desk, clock, _remembered_dice(ledger), _remembered_window(ledger, clock))
+    events = EventSender(desk) if ledger.service == "payments" else None
+    calls = Calls(desk, clock, _remembered_dice(ledger), _remembered_window(ledger, clock), events)
     base, single = _BASE[ledger.service], _SINGLE[ledger.service]
     control, pages = Control(desk), Pages(ledger)
-    app = web.Application(middlewares=[json_errors], client_max_size=MAX_BODY_BYTES)
+
+    @web.middleware
+    async def dialect(request: web.Request, handler: Handler) -> web.StreamResponse:
+        return spoken(desk.behaviour.dialect, request, await handler(request))
+
+    app = web.Application(middlewares=[dialect, json_errors], client_max_size=MAX_BODY_BYTES)
+    if events is not None:
+        app.on_cleanup.append(lambda _: events.aclose())
     app.add_routes(
         [
             web.post(single, calls.single),
@@ -174,9 +187,7 @@ _CODES = {404: "no_such_path", 405: "method_not_allowed", 413: "body_too_large"}
 
 
 @web.middleware
-async def json_errors(
-    request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
-) -> web.StreamResponse:
+async def json_errors(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Errors of the framework and our own bugs, in the contract's shape."""
     try:
         return await handler(request)

@@ -6,10 +6,8 @@ Every server started here ends with pytest, even when pytest is killed (Linux).
 from __future__ import annotations
 
 import itertools
-import shutil
 import subprocess
 import sys
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,25 +19,32 @@ import pytest
 from resources.local import children
 from resources.local.postgres_server import PostgresServer
 from resources.local.sandbox_service import SandboxService
+from tests.folders import open_folder
 
-# Lost power is not tested with the shared server: it may skip what only protects against that.
-_FAST = {"fsync": "off", "full_page_writes": "off"}
 _TEMPLATE = "test_template"
+_DAGSTER_TEMPLATE = "test_template_dagster"
 _numbers = itertools.count(1)
+_LONG_FOLDERS = ("e2e", "crash")
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files with few and long tests first: of several processes none is left with them alone at the end."""
+    items.sort(key=lambda item: item.path.parent.name not in _LONG_FOLDERS)
 
 
 @pytest.fixture
 def home() -> Iterator[Path]:
     """A folder for BULK_ORDERS_HOME that an unprivileged database user may enter (pytest's own is closed to others)."""
-    with _open_folder("bulk orders ü ") as folder:
+    with open_folder("bulk orders ü ") as folder:
         yield folder / "home"
 
 
 @pytest.fixture(scope="session")
 def postgres_server() -> Iterator[PostgresServer]:
     """One server for the session."""
-    with _open_folder("bulk-orders-test-") as folder:
-        server = PostgresServer(folder, settings=_FAST)
+    with open_folder("bulk-orders-test-") as folder:
+        server = PostgresServer(folder)
         server.start(ends_with_us=True)
         yield server
         server.stop()
@@ -59,16 +64,31 @@ def database_url(postgres_server: PostgresServer, migrated_template: str) -> Ite
         yield url
 
 
+@pytest.fixture
+def dagster_database_url(postgres_server: PostgresServer, dagster_template: str) -> Iterator[str]:
+    """The same with Dagster's tables, which are many: only for tests that use Dagster's storage."""
+    with _database(postgres_server, dagster_template) as url:
+        yield url
+
+
 @pytest.fixture(scope="session")
-def migrated_template(postgres_server: PostgresServer, tmp_path_factory: pytest.TempPathFactory) -> str:
-    """The name of the template database, with Dagster's tables too; nobody stays connected to it."""
+def migrated_template(postgres_server: PostgresServer) -> str:
+    """The name of the template database; nobody stays connected to it."""
     from resources.database import migrate
 
     _administer(postgres_server, f"CREATE DATABASE {_TEMPLATE}")
-    url = postgres_server.url(_TEMPLATE)
-    migrate.upgrade(url)
-    _make_dagster_tables(url, tmp_path_factory.mktemp("dagster"))
+    migrate.upgrade(postgres_server.url(_TEMPLATE))
     return _TEMPLATE
+
+
+@pytest.fixture(scope="session")
+def dagster_template(
+    postgres_server: PostgresServer, migrated_template: str, tmp_path_factory: pytest.TempPathFactory
+) -> str:
+    """The same with Dagster's tables."""
+    _administer(postgres_server, f"CREATE DATABASE {_DAGSTER_TEMPLATE} TEMPLATE {migrated_template}")
+    _make_dagster_tables(postgres_server.url(_DAGSTER_TEMPLATE), tmp_path_factory.mktemp("dagster"))
+    return _DAGSTER_TEMPLATE
 
 
 def _make_dagster_tables(url: str, folder: Path) -> None:
@@ -112,17 +132,6 @@ def sandbox_services(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Start
     yield start
     for service in started:
         service.stop()
-
-
-@contextmanager
-def _open_folder(prefix: str) -> Iterator[Path]:
-    """A temporary folder that other users may enter but not list."""
-    folder = Path(tempfile.mkdtemp(prefix=prefix))
-    folder.chmod(0o711)
-    try:
-        yield folder
-    finally:
-        shutil.rmtree(folder)
 
 
 @contextmanager

@@ -45,7 +45,7 @@ class ResultFile(StrEnum):
 
     SUCCEEDED = "succeeded"  # paid, and its mail sent
     FAILED = "failed"  # rejected, declined, refused, or a person has to decide
-    NOT_PROCESSED = "not_processed"  # not finished yet: the batch is paused or still running
+    NOT_PROCESSED = "not_processed"  # not finished yet, or never to be: the batch is paused, running or was cancelled
 
 
 def result_file_of(row: RowOutcome) -> ResultFile:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from sqlalchemy import Connection
+
 from domain.errors import FileRefused, InvariantBroken
 from domain.states import BatchState
 from resources.database import batches, books, orders
@@ -16,17 +18,21 @@ def create_orders(database: Database, batch_id: str) -> Books:
         FileRefused: the file was refused.
         InvariantBroken: the batch is not validated yet.
     """
-    with database.hold_batch(batch_id) as hold, hold.begin() as tx:
-        batch = batches.get(tx, batch_id)
-        if batch.state is BatchState.REFUSED:
-            raise FileRefused(batch.reason or "FILE-UNREADABLE", **batch.reason_facts)
-        if batch.state is BatchState.RECEIVED:
-            raise InvariantBroken("BATCH-NOT-VALIDATED", batch=batch_id)
-        if batch.state is BatchState.VALIDATED:
-            _, rejected = orders.create(
-                tx, batch_id=batch_id, client=batch.client, source=batch.source_name, group=batch.bulk_import_group
-            )
-            if rejected:
-                batches.count_accepted(tx, batch_id)
-            batches.move(tx, batch_id, BatchState.ORDERED)
-        return books.read(tx, batch_id)
+    with database.hold_batch(batch_id) as hold:
+        return hold.run(lambda tx: _create(tx, batch_id))
+
+
+def _create(tx: Connection, batch_id: str) -> Books:
+    batch = batches.get(tx, batch_id)
+    if batch.state is BatchState.REFUSED:
+        raise FileRefused(batch.reason or "FILE-UNREADABLE", **batch.reason_facts)
+    if batch.state is BatchState.RECEIVED:
+        raise InvariantBroken("BATCH-NOT-VALIDATED", batch=batch_id)
+    if batch.state is BatchState.VALIDATED:
+        _, rejected = orders.create(
+            tx, batch_id=batch_id, client=batch.client, source=batch.source_name, group=batch.bulk_import_group
+        )
+        if rejected:
+            batches.count_accepted(tx, batch_id)
+        batches.move(tx, batch_id, BatchState.ORDERED)
+    return books.read(tx, batch_id)

@@ -47,7 +47,7 @@ def payments_and_notifications(
         for report in work.reports():
             if not isinstance(report, LaneEnded):
                 progress.show(report)
-            elif report.out_of_order is None:
+            elif report.complete:
                 yield _materialized(report, work.books(), services)
 
 
@@ -58,11 +58,13 @@ def _materialized(ended: LaneEnded, books: Books, services: Services) -> dg.Mate
 
 
 def _floor(ended: LaneEnded, profile: ServiceProfile) -> dict[str, int | float | str]:
-    """How near the run came to the time that the service's limit alone makes necessary."""
-    if profile.rate_per_second is None or ended.settled == 0:
-        return {}
-    floor_seconds = ended.settled / profile.rate_per_second
-    return {"floor_seconds": round(floor_seconds, 1), "times_the_floor": round(ended.seconds / floor_seconds, 3)}
+    """How near the run came to the time that the service's limit alone makes necessary; how far it was narrowed."""
+    width = {"lowest_concurrency": ended.lowest_concurrency}
+    if profile.effects_per_second is None or ended.settled == 0:
+        return {**width}
+    floor_seconds = ended.settled / profile.effects_per_second
+    floor = {"floor_seconds": round(floor_seconds, 1), "times_the_floor": round(ended.seconds / floor_seconds, 3)}
+    return {**width, **floor}
 
 
 def _payments_made(books: Books, ended: LaneEnded, profile: ServiceProfile) -> dg.MaterializeResult:

@@ -7,25 +7,27 @@ service is out of order (the breaker opened) or when it is told to stop; what is
 from __future__ import annotations
 
 import asyncio
-import random
-from collections.abc import Callable, Coroutine
-from contextlib import suppress
-from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from collections.abc import Callable, Coroutine, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
-from assets.effects.ledger import Entry, Ledger
-from domain.identity import request_digest
-from domain.outcomes import Doubt, Outcome, OutcomeClass, Patience, state_after_look_up, state_after_send
+from assets.effects.calls import EffectCalls, Returned
+from assets.effects.concurrency import Concurrency
+from assets.effects.ledger import Ledger
+from domain.outcomes import Patience
 from domain.states import EffectState
-from resources.database.effects import Attempt, ClaimedEffect, OrderFacts, Settlement, UnknownEffect
+from resources.database.effects import ClaimedEffect, OrderFacts, UnknownEffect
 from resources.database.limits import BreakerState
 from resources.services.breaker import Breaker
 from resources.services.rate_limit import RateLimit
 from resources.services.service import EffectService
 
-_LONGEST_BACKOFF_SECONDS = 60.0
 _IDLE_SECONDS = 0.5
+_LOOK_SECONDS = 0.25  # between two questions to the database whether somebody else has made something due
+_GATHER_SHARE = 0.01
+_QUEUE_SHARE = 0.25
+_LONGEST_GATHER_SECONDS = 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,31 +54,37 @@ class Lane:
     ) -> None:
         self.kind = service.kind
         self.upstream_ended = asyncio.Event()  # from then on nothing new is planned
-        self._service = service
+        self.concurrency = Concurrency(limits.concurrency)
         self._ledger = ledger
-        self._rate = rate
         self._breaker = breaker
-        self._limits = limits
-        self._make_body = make_body
+        self._chunk = limits.chunk
+        self._per_call = max(1, service.profile.batch_size)
         self._on_settled = on_settled
+        self._calls = EffectCalls(
+            service, ledger, rate, breaker, self.concurrency, limits.patience, make_body, self._was_settled
+        )
         self._wake = asyncio.Event()
-        self._stopping = False
-        self._calls: set[int] = set()
+        self._rate_per_second = service.profile.calls_per_second
+        self._in_flight = 0
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._looking_up: set[int] = set()
+        self._claim_at = self._look_at = float("-inf")  # when the database is next asked for something due
 
     def wake(self) -> None:
         """There is something new to do."""
+        self._claim_at = float("-inf")
         self._wake.set()
 
     def stop(self) -> None:
         """Begin no further call."""
-        self._stopping = True
+        self._calls.stopping = True
         self._wake.set()
 
     async def run(self) -> None:
         """Until nothing is open, the service is out of order (``out_of_order``), or ``stop``."""
         await self._ledger.recover(self.kind)
         async with asyncio.TaskGroup() as calls:
-            while not self._stopping and await self._breaker.allows(self._probe):
+            while not self._calls.stopping and await self._breaker.allows(self._calls.probe):
                 if not await self._begin_calls(calls) and await self._is_finished():
                     return
                 await self._rest()
@@ -86,128 +94,116 @@ class Lane:
         """Why the lane ended early; None when its service works."""
         return self._breaker.opened
 
-    async def _probe(self) -> Outcome:
-        await self._rate.wait()
-        return await self._service.probe()
+    async def _begin_calls(self, calls: asyncio.TaskGroup) -> bool:
+        """Fill the free places with look-ups first, then with sends; whether any was begun."""
+        return await self._begin_look_ups(calls) + await self._begin_sends(calls) > 0
 
-    async def _begin_calls(self, calls: asyncio.TaskGroup) -> int:
-        """Fill the free places with look-ups first, then with sends; the number begun."""
-        free = self._limits.concurrency - len(self._calls)
-        if free < max(1, self._limits.concurrency // 8):
-            return len(self._calls)
-        in_doubt = [e for e in await self._ledger.due_unknown(self.kind, free) if e.order.order_id not in self._calls]
-        for effect in in_doubt:
-            self._begin(calls, effect.order.order_id, self._look_up(effect))
-        claimed = (
-            await self._ledger.claim(self.kind, min(free - len(in_doubt), self._limits.chunk))
-            if free > len(in_doubt)
-            else []
-        )
-        for claim in claimed:
-            self._begin(calls, claim.order.order_id, self._send(claim))
-        return len(in_doubt) + len(claimed)
+    async def _begin_look_ups(self, calls: asyncio.TaskGroup) -> int:
+        free = self._free_places()
+        if not free or _now() < self._look_at:
+            return 0
+        self._look_at = _now() + _LOOK_SECONDS  # set before: whoever makes something due meanwhile sets it back
+        due = await self._ledger.due_unknown(self.kind, free + len(self._looking_up))
+        new = [effect for effect in due if effect.order.order_id not in self._looking_up][:free]
+        if len(new) == free:
+            self._look_at = float("-inf")
+        for effect in new:
+            self._looking_up.add(effect.order.order_id)
+            self._begin(calls, partial(self._look_up, effect))
+        return len(new)
 
-    def _begin(self, calls: asyncio.TaskGroup, order_id: int, call: Coroutine[Any, Any, None]) -> None:
-        self._calls.add(order_id)
+    async def _look_up(self, effect: UnknownEffect, returned: Returned) -> None:
+        try:
+            await self._calls.look_up(effect, returned)
+        finally:
+            self._looking_up.discard(effect.order.order_id)
 
-        def ended(_: asyncio.Task[None]) -> None:
-            self._calls.discard(order_id)
-            self._wake.set()
+    async def _begin_sends(self, calls: asyncio.TaskGroup) -> int:
+        begun = 0
+        while (wanted := self._claimable()) and self._may_claim():
+            self._claim_at = _now() + _LOOK_SECONDS
+            claimed = await self._ledger.claim(self.kind, wanted)
+            if len(claimed) == wanted:
+                self._claim_at = float("-inf")
+            for together in self._in_calls(claimed):
+                self._begin(calls, partial(self._calls.send, together))
+            begun += len(claimed)
+        return begun
 
-        calls.create_task(call).add_done_callback(ended)
+    def _may_claim(self) -> bool:
+        """A claim that may not leave any more is given back at once: it must not be made again and again."""
+        return not self._calls.stopping and self.out_of_order is None and _now() >= self._claim_at
+
+    def _claimable(self) -> int:
+        """How many effects may be claimed now: what the free places take, in commits of a chunk at most."""
+        calls_per_commit = max(1, self._chunk // self._per_call)
+        return min(self._free_places(), calls_per_commit) * self._per_call
+
+    def _free_places(self) -> int:
+        return max(0, self.concurrency.limit - self._in_flight)
+
+    def _in_calls(self, claims: Sequence[ClaimedEffect]) -> Iterator[Sequence[ClaimedEffect]]:
+        """As they travel together. What was in doubt goes alone: what a call failed on must not fail others again."""
+        fresh = [claim for claim in claims if not claim.was_in_doubt]
+        yield from ([claim] for claim in claims if claim.was_in_doubt)
+        yield from (fresh[start : start + self._per_call] for start in range(0, len(fresh), self._per_call))
+
+    def _begin(self, calls: asyncio.TaskGroup, call: Callable[[Returned], Coroutine[Any, Any, None]]) -> None:
+        """Start a call. Its place is free once the answer has come; its task ends when the answer is written down."""
+        returned = _Once(self._place_is_free)
+        self._in_flight += 1
+        task = calls.create_task(call(returned))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(lambda _: returned())
+
+    def _place_is_free(self) -> None:
+        self._in_flight -= 1
+        self._wake.set()
 
     async def _is_finished(self) -> bool:
         return (
-            not self._calls and self.upstream_ended.is_set() and await self._ledger.seconds_until_due(self.kind) is None
+            not self._tasks and self.upstream_ended.is_set() and await self._ledger.seconds_until_due(self.kind) is None
         )
 
     async def _rest(self) -> None:
-        """Until a call ended, something was planned, or a retry may be due."""
+        """Until a call ended, something was planned, or a retry may be due; then a moment for others to end too."""
         try:
             async with asyncio.timeout(_IDLE_SECONDS):
                 await self._wake.wait()
+            await asyncio.sleep(self._gather_seconds())
         except TimeoutError:
             pass
         self._wake.clear()
 
-    async def _send(self, claim: ClaimedEffect) -> None:
-        if not await self._may_leave():
-            await self._ledger.release_unsent(self.kind, claim.order.order_id)
-            return
-        started = datetime.now(UTC)
-        outcome = await self._send_once(claim)
-        state = state_after_send(outcome)
-        attempt = Attempt(claim.order.order_id, claim.attempt, "send", started, datetime.now(UTC), outcome)
-        wait = self._wait_after_send(state, outcome, claim.attempt)
-        await self._settle(claim.order, Settlement(attempt, EffectState.SENDING, state, wait))
+    def _gather_seconds(self) -> float:
+        """How long free places may wait for more of them, to be filled in one commit, without anybody noticing.
 
-    async def _send_once(self, claim: ClaimedEffect) -> Outcome:
-        order, body = claim.order, self._make_body(claim.order)
-        if request_digest(body) != claim.request_sha256:
-            # Not what was planned: a template changed between two versions of us. Nothing is sent in its place.
-            return Outcome(OutcomeClass.REFUSED, "SYS-REQUEST-CHANGED")
-        return await self._outcome_of(self._service.send(order.order_id, order.amount_jpy, body, claim.idempotency_key))
-
-    async def _look_up(self, effect: UnknownEffect) -> None:
-        order = effect.order
-        await self._rate.wait()
-        started = datetime.now(UTC)
-        outcome = await self._outcome_of(
-            self._service.look_up(order.order_id, order.amount_jpy, effect.idempotency_key, effect.age_seconds)
-        )
-        state = state_after_look_up(outcome, effect.doubt, self._limits.patience)
-        if state is EffectState.REVIEW and outcome.cls in (OutcomeClass.ABSENT, OutcomeClass.SEND_AGAIN):
-            outcome = replace(outcome, reason=f"{self._service.word}-RETRIES-EXHAUSTED")
-        attempt = Attempt(order.order_id, effect.doubt.attempt, "look_up", started, datetime.now(UTC), outcome)
-        absent = outcome.cls is OutcomeClass.ABSENT and effect.doubt.settled
-        wait = self._wait_after_look_up(state, outcome, effect.doubt)
-        await self._settle(order, Settlement(attempt, EffectState.UNKNOWN, state, wait, absent))
-
-    async def _may_leave(self) -> bool:
-        """Wait for our place in the queue; False: the lane ends before it comes, and nothing was sent.
-
-        Raises:
-            DatabaseUnavailable: the batch is no longer ours; whoever has it now looks up what we claimed.
+        A small part of what a call takes; and a part of the time that those in the queue of a rate limit keep it busy.
         """
-        try:
-            await self._rate.wait()
-            await self._ledger.prove_hold()
-        except asyncio.CancelledError:
-            return False
-        return not self._stopping and self._breaker.opened is None
+        queued = self._in_flight / self._rate_per_second if self._rate_per_second else 0.0
+        shares = max(_GATHER_SHARE * self.concurrency.latency_seconds, _QUEUE_SHARE * queued)
+        return min(_LONGEST_GATHER_SECONDS, shares)
 
-    async def _outcome_of(self, call: Coroutine[Any, Any, Outcome]) -> Outcome:
-        """The outcome of a call; one that is cut off by us is in doubt like any other that did not come back."""
-        try:
-            outcome = await call
-        except asyncio.CancelledError:
-            return Outcome(OutcomeClass.AMBIGUOUS, f"{self._service.word}-OUTCOME-UNKNOWN")
-        with suppress(asyncio.CancelledError):  # what we know by now is written down all the same
-            await self._breaker.observe(outcome)
-            if outcome.throttled:
-                await self._rate.freeze(outcome.retry_after_seconds or 0.0)
-        return outcome
-
-    async def _settle(self, order: OrderFacts, settlement: Settlement) -> None:
-        if await self._ledger.settle(Entry(self.kind, settlement, order)):
-            self._on_settled(settlement.to_state)
-
-    def _wait_after_send(self, state: EffectState, outcome: Outcome, attempt: int) -> float:
-        if state is not EffectState.RETRY_WAIT:
-            return 0.0
-        return max(outcome.retry_after_seconds or 0.0, _backoff(attempt))
-
-    def _wait_after_look_up(self, state: EffectState, outcome: Outcome, doubt: Doubt) -> float:
+    def _was_settled(self, state: EffectState, wait_seconds: float) -> None:
+        if state is EffectState.UNKNOWN:
+            self._look_at = min(self._look_at, _now() + wait_seconds)
         if state is EffectState.RETRY_WAIT:
-            return _backoff(doubt.attempt)
-        if state is not EffectState.UNKNOWN:
-            return 0.0
-        if outcome.cls is OutcomeClass.ABSENT:
-            profile = self._service.profile
-            return profile.second_look_seconds if doubt.settled else max(0.5, profile.settle_seconds / 3)
-        return max(outcome.retry_after_seconds or 0.0, _backoff(doubt.looks + 1))
+            self._claim_at = min(self._claim_at, _now() + wait_seconds)
+        self._on_settled(state)
 
 
-def _backoff(attempt: int) -> float:
-    """Seconds: 1, 2, 4, ... up to a minute, spread so that many rows do not come back together."""
-    return float(min(2.0 ** (attempt - 1), _LONGEST_BACKOFF_SECONDS) * random.uniform(0.5, 1.0))
+class _Once:
+    """Does something at the first call only."""
+
+    def __init__(self, what: Callable[[], None]) -> None:
+        self._what: Callable[[], None] | None = what
+
+    def __call__(self) -> None:
+        what, self._what = self._what, None
+        if what is not None:
+            what()
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()

@@ -2,29 +2,35 @@
 
 Whatever came in while the last commit ran is the next commit. The mail of an order is planned in the transaction that
 settles its payment: killed before, neither is known; killed after, both are.
+
+When the database goes away, everything waits here until the hold is taken again; what we know is not lost with a
+session. A transaction whose commit was never answered is repeated, and finds what the first try did.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from sqlalchemy import Connection
 
-from domain.errors import InvariantBroken
-from domain.identity import idempotency_key, request_digest
+from assets.effects.following import payments_done
+from domain.errors import BulkOrdersError, InvariantBroken
 from domain.outcomes import OutcomeClass
 from domain.profiles import ServiceProfile
 from domain.states import EffectKind, EffectState
-from resources.database import effects
+from resources.database import effects, repeats
 from resources.database.database import BatchHold
-from resources.database.effects import ClaimedEffect, OrderFacts, PlannedEffect, Settlement, UnknownEffect
+from resources.database.effects import ClaimedEffect, OrderFacts, Settlement, UnknownEffect
 
 Result = TypeVar("Result")
+
+_GATHER_SECONDS = 0.01
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +42,8 @@ class Entry:
     order: OrderFacts
 
 
-Waiting = tuple[Entry, "asyncio.Future[bool]"]
+Waiting = tuple[Entry, "asyncio.Future[EffectState | None]"]
+States = dict[tuple[EffectKind, int], EffectState]
 
 
 class Ledger:
@@ -56,6 +63,9 @@ class Ledger:
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="ledger")
         self._waiting: list[Waiting] = []
         self._committing: asyncio.Task[None] | None = None
+        # Claims that were handed out and are not settled. Touched on the ledger's thread only.
+        self._handed_out: dict[EffectKind, set[int]] = {kind: set() for kind in EffectKind}
+        self._last_words: set[asyncio.Future[None]] = set()
 
     async def recover(self, kind: EffectKind) -> int:
         """Put in doubt what a dead predecessor was sending; the number of those."""
@@ -64,7 +74,13 @@ class Ledger:
 
     async def claim(self, kind: EffectKind, limit: int) -> list[ClaimedEffect]:
         """Commit the intent to send up to ``limit`` effects."""
-        return await self._run(lambda tx: effects.claim(tx, kind, self._hold.batch_id, self._hold.epoch, limit))
+        claiming = asyncio.get_running_loop().run_in_executor(self._thread, self._claim, kind, limit)
+        try:
+            return await asyncio.shield(claiming)
+        except asyncio.CancelledError:
+            # Nobody will send them: given back as soon as they are there.
+            self._say_last(self._give_back_all(kind, claiming))
+            raise
 
     async def due_unknown(self, kind: EffectKind, limit: int) -> list[UnknownEffect]:
         """Effects in doubt that are due for a look-up."""
@@ -75,21 +91,30 @@ class Ledger:
         return await self._run(lambda tx: effects.seconds_until_due(tx, kind, self._hold.batch_id))
 
     async def release_unsent(self, kind: EffectKind, order_id: int) -> None:
-        """Give back a claim that was certainly never sent."""
-        await self._run(lambda tx: effects.release_unsent(tx, kind, self._hold.epoch, [order_id]))
+        """Give back a claim that was certainly never sent; also when the caller is cancelled meanwhile."""
+        await asyncio.shield(self._say_last(self._give_back(kind, [order_id])))
+
+    @property
+    def hold_is_proven(self) -> bool:
+        """Whether the batch was ours a few seconds ago: only then may anything leave for a service."""
+        return self._hold.proven_recently
 
     async def prove_hold(self) -> None:
-        """Make sure, to a few seconds, that the batch is still ours.
+        """Make sure that the batch is still ours, for the next seconds; waits while the hold is taken again.
 
         Raises:
-            DatabaseUnavailable: it is not.
+            DatabaseUnavailable, BatchBusy: it is not.
         """
-        if not self._hold.proven_recently:
-            await asyncio.get_running_loop().run_in_executor(self._thread, self._hold.prove)
+        if not self._hold.proven_just_now:
+            await asyncio.get_running_loop().run_in_executor(self._thread, self._prove)
 
-    async def settle(self, entry: Entry) -> bool:
-        """Write a result; returns when it is durable. False: we were fenced and it was dropped."""
-        written: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+    async def settle(self, entry: Entry) -> EffectState | None:
+        """Write a result; returns when it is durable: the state the effect is in now.
+
+        That is another one when the service told us of it in the meantime (a webhook). None: we were fenced and the
+        result was dropped.
+        """
+        written: asyncio.Future[EffectState | None] = asyncio.get_running_loop().create_future()
         self._waiting.append((entry, written))
         if self._committing is None or self._committing.done():
             self._committing = asyncio.create_task(self._commit_waiting(), name="ledger-commit")
@@ -97,12 +122,15 @@ class Ledger:
 
     async def aclose(self) -> None:
         """Wait for the last commit and end the thread."""
+        while self._last_words:
+            await asyncio.wait(self._last_words)
         if self._committing is not None:
             await asyncio.wait([self._committing])
         self._thread.shutdown(wait=True)
 
     async def _commit_waiting(self) -> None:
         while self._waiting:
+            await asyncio.sleep(_GATHER_SECONDS)  # no call waits for this; what comes in meanwhile shares the commit
             group, self._waiting = self._waiting, []
             try:
                 await self._commit(group)
@@ -115,32 +143,61 @@ class Ledger:
         try:
             await self._commit([one])
         except InvariantBroken:
-            await self._commit([(_doubted(one[0]), one[1])])
+            doubted = _doubted(one[0])
+            try:
+                await self._commit([(doubted, one[1])])
+            except InvariantBroken as error:
+                _fail(one[1], error)
 
     async def _commit(self, group: Sequence[Waiting]) -> None:
         try:
-            moved = await self._run(partial(self._write, entries=[entry for entry, _ in group]))
+            entries = [entry for entry, _ in group]
+            loop = asyncio.get_running_loop()
+            states = await loop.run_in_executor(self._thread, self._settle, entries)
         except InvariantBroken:
             raise
         except Exception as error:
             for _, written in group:
-                if not written.done():
-                    written.set_exception(error)
+                _fail(written, error)
             return
         for entry, written in group:
             if not written.done():
-                written.set_result((entry.kind, entry.order.order_id) in moved)
+                written.set_result(states.get((entry.kind, entry.order.order_id)))
 
-    def _write(self, tx: Connection, entries: Sequence[Entry]) -> set[tuple[EffectKind, int]]:
-        moved: set[tuple[EffectKind, int]] = set()
+    def _settle(self, entries: Sequence[Entry]) -> States:
+        states = self._hold.run(partial(self._write, entries=entries), partial(self._write_again, entries=entries))
+        for entry in entries:
+            self._handed_out[entry.kind].discard(entry.order.order_id)
+        return states
+
+    def _write_again(self, tx: Connection, entries: Sequence[Entry]) -> States:
+        """The same group after a commit that was never answered: all of it is there, or nothing."""
+        first = entries[0]
+        if not repeats.is_recorded(tx, first.kind, self._hold.epoch, first.settlement.attempt):
+            return self._write(tx, entries)
+        self._on_mail_planned()
+        states: States = {}
+        for kind in EffectKind:
+            of_kind = [entry.order.order_id for entry in entries if entry.kind is kind]
+            told = effects.settled_by_others(tx, kind, self._hold.epoch, of_kind)
+            states |= {(kind, order_id): state for order_id, state in told.items()}
+        return states
+
+    def _write(self, tx: Connection, entries: Sequence[Entry]) -> States:
+        states: States = {}
         for kind in EffectKind:
             of_kind = [entry for entry in entries if entry.kind is kind]
             settle_seconds = self._profiles[kind].settle_seconds
             done = effects.settle(tx, kind, self._hold.epoch, [entry.settlement for entry in of_kind], settle_seconds)
-            moved |= {(kind, order_id) for order_id in done}
+            states |= {(kind, e.order.order_id): e.settlement.to_state for e in of_kind if e.order.order_id in done}
+            late = [entry.order.order_id for entry in of_kind if entry.order.order_id not in done]
+            told = effects.settled_by_others(tx, kind, self._hold.epoch, late) if late else {}
+            states |= {(kind, order_id): state for order_id, state in told.items()}
             if kind is EffectKind.PAYMENT:
                 self._follow_payments(tx, [entry for entry in of_kind if entry.order.order_id in done])
-        return moved
+                if EffectState.DONE in told.values():
+                    self._on_mail_planned()
+        return states
 
     def _follow_payments(self, tx: Connection, entries: Sequence[Entry]) -> None:
         paid = [entry.order for entry in entries if entry.settlement.to_state is EffectState.DONE]
@@ -149,20 +206,58 @@ class Ledger:
             reasons = [entry.settlement.attempt.outcome.reason for entry in declined]
             effects.mark_unpaid(tx, [entry.order.order_id for entry in declined], reasons)
         if paid:
-            effects.mark_paid(tx, [order.order_id for order in paid])
-            effects.plan(tx, EffectKind.NOTIFICATION, [self._mail_of(order) for order in paid])
+            payments_done(tx, self._hold.batch_id, paid, self._make_mail)
             self._on_mail_planned()
 
-    def _mail_of(self, order: OrderFacts) -> PlannedEffect:
-        key = idempotency_key(self._hold.batch_id, order.import_row_number, EffectKind.NOTIFICATION)
-        return PlannedEffect(order.order_id, key, request_digest(self._make_mail(order)))
+    def _prove(self) -> None:
+        if not self._hold.proven_just_now:  # many may have asked while the first was answered
+            self._hold.prove()
+
+    def _claim(self, kind: EffectKind, limit: int) -> list[ClaimedEffect]:
+        batch_id, epoch = self._hold.batch_id, self._hold.epoch
+
+        def claim(tx: Connection) -> list[ClaimedEffect]:
+            return effects.claim(tx, kind, batch_id, epoch, limit)
+
+        def claim_again(tx: Connection) -> list[ClaimedEffect]:
+            repeats.release_unknown_claims(tx, kind, batch_id, epoch, self._handed_out[kind])
+            return claim(tx)
+
+        claimed = self._hold.run(claim, claim_again)
+        self._handed_out[kind].update(claim.order.order_id for claim in claimed)
+        return claimed
+
+    def _release(self, kind: EffectKind, order_ids: Sequence[int]) -> None:
+        self._hold.run(lambda tx: effects.release_unsent(tx, kind, self._hold.epoch, order_ids))
+        self._handed_out[kind].difference_update(order_ids)
+
+    async def _give_back(self, kind: EffectKind, order_ids: Sequence[int]) -> None:
+        await asyncio.get_running_loop().run_in_executor(self._thread, self._release, kind, order_ids)
+
+    async def _give_back_all(self, kind: EffectKind, claiming: asyncio.Future[list[ClaimedEffect]]) -> None:
+        with suppress(BulkOrdersError):  # our hold is over: whoever has the batch next looks them up
+            await self._give_back(kind, [claim.order.order_id for claim in await claiming])
+
+    def _say_last(self, saying: Coroutine[Any, Any, None]) -> asyncio.Future[None]:
+        """Begin something that is finished before the thread ends, whoever is cancelled."""
+        task = asyncio.create_task(saying)
+        self._last_words.add(task)
+        task.add_done_callback(self._said)
+        return task
+
+    def _said(self, task: asyncio.Task[None]) -> None:
+        self._last_words.discard(task)
+        if not task.cancelled():
+            task.exception()  # seen, also where nobody waits for it any more
 
     async def _run(self, work: Callable[[Connection], Result]) -> Result:
-        def in_transaction() -> Result:
-            with self._hold.begin() as tx:
-                return work(tx)
+        return await asyncio.get_running_loop().run_in_executor(self._thread, self._hold.run, work)
 
-        return await asyncio.get_running_loop().run_in_executor(self._thread, in_transaction)
+
+def _fail(written: asyncio.Future[Any], error: Exception) -> None:
+    if not written.done():
+        written.set_exception(error)
+        written.exception()  # seen, also where nobody waits for it any more
 
 
 def _doubted(entry: Entry) -> Entry:

@@ -5,6 +5,7 @@ UI's watcher falls asleep when a run is silent.
 """
 
 import time
+from contextlib import suppress
 
 import dagster as dg
 
@@ -23,9 +24,13 @@ class ProgressReporter:
         self._observed: dict[str, tuple[float, float]] = {}
 
     def show(self, progress: StageProgress) -> None:
-        """Tell the UI, unless it was told just now."""
-        self._log(progress)
-        self._observe(progress)
+        """Tell the UI, unless it was told just now.
+
+        While Dagster's storage is away, progress is not shown: what is being paid meanwhile must not end for that.
+        """
+        with suppress(Exception):
+            self._log(progress)
+            self._observe(progress)
 
     def _log(self, progress: StageProgress) -> None:
         last_time, last_count = self._logged.get(progress.stage, (0.0, -1))

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from sqlalchemy import Connection
+
+from assets.effects.gate import Gate
 from assets.effects.lane import LaneLimits
 from assets.effects.loop_thread import LoopThread
 from assets.effects.stream import EffectStream, LaneEnded, LanePlan, StreamReport
 from assets.notifications.mail import MailWriter
 from assets.payments.planning import plan_payments
 from domain.errors import BatchPaused
-from domain.states import EffectKind
-from resources.database import batches, books
+from domain.guards import GuardLimits, approval_reason
+from domain.states import BatchState, EffectKind
+from resources.database import batches, books, decisions
+from resources.database.batches import Batch
 from resources.database.books import Books
 from resources.database.database import BatchHold, Database
 from resources.database.limits import BreakerState
@@ -22,6 +27,7 @@ from resources.services.notifications import NotificationService
 from resources.services.payments import PaymentService, payment_body
 
 ALL_KINDS = frozenset(EffectKind)
+PERSON_PAUSE = "BATCH-PAUSED-BY-PERSON"
 _PAUSE_CODES = {EffectKind.PAYMENT: "BATCH-PAUSED-PAYMENTS", EffectKind.NOTIFICATION: "BATCH-PAUSED-NOTIFICATIONS"}
 
 
@@ -32,6 +38,7 @@ class EffectLimits:
     payments: LaneLimits
     notifications: LaneLimits
     cooldown_seconds: float
+    guards: GuardLimits = field(default_factory=GuardLimits)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,39 +73,91 @@ class EffectWork:
                 services.notifications, limits.notifications, MailWriter(self.books().batch, vault)
             ),
         }
-        self._paused: tuple[EffectKind, BreakerState] | None = None
+        self._gate = Gate(database, hold.batch_id, limits.guards)
+        self._out_of_order: tuple[EffectKind, BreakerState] | None = None
+        self._stopped = False
 
     def books(self) -> Books:
         """The books of the batch now."""
-        with self._database.snapshot() as tx:
-            return books.read(tx, self._hold.batch_id)
+        return self._database.read(lambda tx: books.read(tx, self._hold.batch_id))
 
     def reports(self) -> Iterator[StreamReport]:
         """Work until both lanes have ended, giving progress every second and the end of each lane.
 
         Raises:
-            BatchPaused: a service is out of order; the batch is `paused` and will be taken up again.
+            BatchPaused: a person or a guard on money stopped the batch, and it waits for a person; or a service is out
+                of order, and the batch is taken up again. It is `paused` then.
         """
+        self._stop_if(self._stopped_before)
         before = plan_payments(self._hold)
         settled = {EffectKind.PAYMENT: before.payments.settled, EffectKind.NOTIFICATION: before.notifications.settled}
         totals = {EffectKind.PAYMENT: before.orders, EffectKind.NOTIFICATION: before.mails_expected}
         stream = EffectStream(
-            self._database, self._hold, self._plans, self._selected, settled, totals, self._limits.cooldown_seconds
+            self._database,
+            self._hold,
+            self._gate,
+            self._plans,
+            self._selected,
+            settled,
+            totals,
+            self._limits.cooldown_seconds,
         )
         for report in LoopThread(stream.run, stream.stop):
             if isinstance(report, LaneEnded) and report.out_of_order is not None:
-                self._paused = (report.kind, report.out_of_order)
+                self._out_of_order = (report.kind, report.out_of_order)
+            if isinstance(report, LaneEnded) and report.stopped:
+                self._stopped = True
             yield report
-        self._pause_if_needed()
+        if self._stopped or self._out_of_order is not None:
+            self._stop_if(self._stopped_meanwhile)
 
-    def _pause_if_needed(self) -> None:
-        if self._paused is None:
-            return
-        kind, breaker = self._paused
-        paused = BatchPaused(_PAUSE_CODES[kind], batch=self._hold.batch_id, reason=breaker.reason or "-")
-        with self._hold.begin() as tx:
-            batches.pause(tx, self._hold.batch_id, paused, max(1.0, breaker.seconds_to_probe))
-        raise paused
+    def _stop_if(self, reason: Callable[[Connection, Batch], Pause | None]) -> None:
+        """Pause the batch when there is a reason, and say it; what a person asked for comes before everything else."""
+
+        def pause(tx: Connection) -> BatchPaused | None:
+            batch = batches.lock(tx, self._hold.batch_id)
+            if batch.waits_for_person and batch.reason is not None:
+                return BatchPaused(batch.reason, **batch.reason_facts)
+            if batch.state not in (BatchState.ORDERED, BatchState.PAUSED):
+                return None
+            found = paused_by_person(batch) or reason(tx, batch)
+            if found is not None:
+                batches.pause(tx, batch.batch_id, found.why, found.resume_in_seconds)
+            return found.why if found is not None else None
+
+        stopped = self._hold.run(pause)
+        if stopped is not None:
+            raise stopped
+
+    def _stopped_before(self, tx: Connection, batch: Batch) -> Pause | None:
+        if EffectKind.PAYMENT not in self._selected or batch.cancel_requested:
+            return None
+        approved = decisions.is_approved(tx, batch.batch_id)
+        why = approval_reason(self._limits.guards, batch.batch_id, batch.accepted_jpy or 0, approved)
+        return Pause(why) if why is not None else None
+
+    def _stopped_meanwhile(self, _: Connection, batch: Batch) -> Pause | None:
+        if self._gate.stop is not None:
+            return Pause(self._gate.stop)
+        if self._out_of_order is None:
+            return None
+        kind, breaker = self._out_of_order
+        why = BatchPaused(_PAUSE_CODES[kind], batch=batch.batch_id, reason=breaker.reason or "-")
+        return Pause(why, max(1.0, breaker.seconds_to_probe))
+
+
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """Why a batch stops, and when it goes on by itself; None: when a person says so."""
+
+    why: BatchPaused
+    resume_in_seconds: float | None = None
+
+
+def paused_by_person(batch: Batch) -> Pause | None:
+    """The pause that a person asked for."""
+    person = batch.pause_requested_by
+    return None if person is None else Pause(BatchPaused(PERSON_PAUSE, batch=batch.batch_id, person=person))
 
 
 @contextmanager

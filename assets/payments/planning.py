@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from domain.errors import InvariantBroken
+from sqlalchemy import Connection
+
+from domain.errors import InvariantBroken, OperationRefused
 from domain.identity import idempotency_key, request_digest
 from domain.states import BatchState, EffectKind
-from resources.database import batches, books, effects
+from resources.database import batches, books, durability, effects
 from resources.database.books import Books
 from resources.database.database import BatchHold
 from resources.database.effects import PlannedEffect
@@ -18,21 +20,32 @@ def plan_payments(hold: BatchHold) -> Books:
     The stage reads the truth here before it spends money: a blocking check holds only within its own run.
 
     Raises:
+        SettingRefused: the database may lose commits.
         InvariantBroken: the batch has no orders yet, or its orders and its file differ in count or yen.
+        OperationRefused: the batch was cancelled before it had orders.
     """
-    with hold.begin() as tx:
-        batch = batches.get(tx, hold.batch_id)
-        if batch.state in (BatchState.RECEIVED, BatchState.REFUSED, BatchState.VALIDATED):
-            raise InvariantBroken("BATCH-NOT-ORDERED", batch=hold.batch_id)
-        if batch.state is BatchState.PAUSED:
-            batches.move(tx, hold.batch_id, BatchState.ORDERED)
-        before = books.read(tx, hold.batch_id)
-        if (before.orders, before.orders_jpy) != (before.rows_accepted, before.accepted_jpy):
-            raise InvariantBroken(
-                "BATCH-BOOKS-DIFFER", batch=hold.batch_id, orders=before.orders, rows=before.rows_accepted
-            )
-        effects.plan(tx, EffectKind.PAYMENT, _planned(hold.batch_id, effects.unplanned_payments(tx, hold.batch_id)))
-        return books.read(tx, hold.batch_id)
+    return hold.run(lambda tx: _plan(tx, hold.batch_id))
+
+
+def _plan(tx: Connection, batch_id: str) -> Books:
+    durability.refuse_unsafe(tx)
+    batch = batches.get(tx, batch_id)
+    if batch.state in (BatchState.RECEIVED, BatchState.REFUSED, BatchState.VALIDATED):
+        raise InvariantBroken("BATCH-NOT-ORDERED", batch=batch_id)
+    if batch.state is BatchState.CANCELLED and batch.paying_since is None:
+        raise OperationRefused("BATCH-CANCELLED", batch=batch_id)  # before its orders were made
+    if batch.state is BatchState.PAUSED:
+        batches.move(tx, batch_id, BatchState.ORDERED)
+    before = books.read(tx, batch_id)
+    if (before.orders, before.orders_jpy) != (before.rows_accepted, before.accepted_jpy):
+        raise InvariantBroken("BATCH-BOOKS-DIFFER", batch=batch_id, orders=before.orders, rows=before.rows_accepted)
+    plan_missing(tx, batch_id)
+    return books.read(tx, batch_id)
+
+
+def plan_missing(tx: Connection, batch_id: str) -> None:
+    """Plan the payments of orders that have none yet."""
+    effects.plan(tx, EffectKind.PAYMENT, _planned(batch_id, effects.unplanned_payments(tx, batch_id)))
 
 
 def _planned(batch_id: str, orders: list[tuple[int, int, int]]) -> list[PlannedEffect]:

@@ -7,6 +7,7 @@ finds the batch `validated` and changes nothing.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 
 from sqlalchemy import Connection
 
@@ -63,17 +64,18 @@ def validate_batch(
         InvariantBroken: the archived file is not the one the batch was registered with.
     """
     with database.hold_batch(batch_id) as hold:
-        with hold.begin() as tx:
-            batch = batches.get(tx, batch_id)
+        batch = hold.run(lambda tx: batches.get(tx, batch_id))
         if batch.state is BatchState.REFUSED:
             raise FileRefused(batch.reason or "FILE-UNREADABLE", **batch.reason_facts)
         if batch.state is BatchState.RECEIVED:
             table, validation = _read(hold, batch, files, limits, profiles)
-            with hold.begin() as tx:
-                _store(tx, batch, table, validation, vault)
-        with hold.begin() as tx:
-            found = books.read(tx, batch_id)
-            return Validated(found, import_rows.issue_counts(tx, batch_id) if found.rows_rejected else [])
+            hold.run(lambda tx: _store(tx, batch, table, validation, vault))
+        return hold.run(lambda tx: _found(tx, batch_id))
+
+
+def _found(tx: Connection, batch_id: str) -> Validated:
+    found = books.read(tx, batch_id)
+    return Validated(found, import_rows.issue_counts(tx, batch_id) if found.rows_rejected else [])
 
 
 def _read(
@@ -94,13 +96,14 @@ def _read(
     except FileRefused as error:
         if source is not None:
             files.quarantine(source, batch.client, error, name=batch.source_name)
-        with hold.begin() as tx:
-            batches.move(tx, batch.batch_id, BatchState.REFUSED, error)
+        hold.run(partial(batches.move, batch_id=batch.batch_id, to=BatchState.REFUSED, why=error))
         raise
     return table, validation
 
 
 def _store(tx: Connection, batch: Batch, table: SourceTable, validation: Validation, vault: Vault) -> None:
+    if batches.get(tx, batch.batch_id).state is not BatchState.RECEIVED:
+        return  # a commit that was never answered
     import_rows.store(tx, batch.batch_id, stored_rows(batch.batch_id, table, validation, vault))
     # Against earlier batches in the database, as one set: at most 40 ms where asking for 10,000 numbers takes 140.
     orders.reject_taken(tx, batch.batch_id, batch.client)

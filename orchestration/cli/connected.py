@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import getpass
 from contextlib import ExitStack
 from dataclasses import replace
 
 from orchestration import local_services
+from orchestration.account import account_name
 from orchestration.bindings import open_database
 from orchestration.settings import Settings
 from orchestration.version import code_version
@@ -23,7 +23,7 @@ def connected_database(settings: Settings, held: ExitStack) -> Database:
     """
     url = local_services.database(settings, held)
     migrate.upgrade(url)
-    actor = Actor(f"cli:{getpass.getuser()}", "", code_version())
+    actor = Actor(f"cli:{account_name()}", "", code_version())
     database = open_database(replace(settings, database_url=url), actor)
     held.callback(database.dispose)
     return database

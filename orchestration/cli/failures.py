@@ -1,7 +1,7 @@
 """Turns whatever goes wrong in a command into one clear line and an exit code. A person never sees a traceback.
 
-Exit codes: 0 everything done; 1 done, with rejected or failed rows; 2 the whole file or the command line was refused;
-3 paused or interrupted, run again to go on.
+Exit codes: 0 everything done; 1 done, with rejected, failed or cancelled rows; 2 the whole file or the command line was
+refused; 3 paused or interrupted, run again to go on.
 """
 
 from __future__ import annotations

@@ -25,8 +25,15 @@ COMMANDS = {
     "status": ("orchestration.cli.status", "Show the batches, or how far one batch is."),
     "report": ("orchestration.cli.report", "Write the result files of a batch."),
     "profile": ("orchestration.cli.profile", "Settle how the files of a client are read."),
+    "redrive": ("orchestration.cli.redrive", "Try again what failed and may be tried again."),
+    "review": ("orchestration.cli.review", "List what only a person can settle, and decide about it."),
+    "pause": ("orchestration.cli.pause", "Pause a batch: nothing new is sent."),
+    "continue": ("orchestration.cli.continue_", "Let a paused batch go on."),
+    "cancel": ("orchestration.cli.cancel", "End a batch: what was never sent is cancelled."),
+    "approve": ("orchestration.cli.approve", "Allow a batch above the yen limit, as a second person."),
     "sample": ("orchestration.cli.sample", "Make a file of synthetic orders."),
     "sandbox": ("orchestration.cli.sandbox", "Run the payment and the notification service of the sandbox alone."),
+    "webhooks": ("orchestration.cli.webhooks", "Listen to what the payment service tells us."),
     "db": ("orchestration.cli.db", "Look after the database."),
 }
 """Name, module and one line for ``--help``."""
@@ -58,8 +65,9 @@ class Commands(click.Group):
 def group() -> None:
     """A file of orders becomes orders, payments and mails, each exactly once.
 
-    Exit codes: 0 everything done; 1 done, with rejected or failed rows; 2 the file or the command line was refused;
-    3 paused or interrupted, run again to go on. Settings come from the environment: see orchestration/settings.py.
+    Exit codes: 0 everything done; 1 done, with rejected, failed or cancelled rows; 2 the file or the command line was
+    refused; 3 paused or interrupted, run again to go on. Settings come from the environment: see
+    orchestration/settings.py.
     """
 
 

@@ -13,12 +13,13 @@ def command() -> None:
     from orchestration.stack import Addresses, Stack
 
     def ready(addresses: Addresses) -> None:
+        webhook = f"  Webhook         {addresses.webhook_url}\n" if addresses.webhook_url else ""
         click.echo(f"""
 Ready. Ctrl-C stops everything.
   Dagster UI      {addresses.ui_url}
   Import folder   {addresses.import_dir}/<client>/   (copy a CSV file there)
   Payments        {addresses.payment_service_url}
   Mails           {addresses.notification_service_url}
-""")
+{webhook}""")
 
     Stack(Settings.from_environment(), lambda line: click.echo(f"... {line}")).run(ready)

@@ -33,6 +33,10 @@ class Batch:
     reason: str | None
     reason_facts: Mapping[str, Fact]
     resume_at: datetime | None
+    waits_for_person: bool  # paused until a person says so
+    pause_requested_by: str | None
+    cancel_requested: bool
+    continued_at: datetime | None  # when a person last said that it goes on
     run_id: str | None
     code_version: str
     started_by: str
@@ -96,6 +100,27 @@ def get(tx: Connection, batch_id: str) -> Batch:
     return _batch(row)
 
 
+def lock(tx: Connection, batch_id: str) -> Batch:
+    """One batch, kept from changing until the end of the transaction; taken before any lock on its effects.
+
+    Raises:
+        NotFound: there is none with this id.
+    """
+    tx.execute(text("select from batches where batch_id = :b for no key update"), {"b": batch_id})
+    return get(tx, batch_id)
+
+
+def nobody_works_on(tx: Connection, batch_id: str) -> bool:
+    """Whether no process holds the batch; then none can until the end of this transaction."""
+    query = text("select pg_try_advisory_xact_lock(hashtextextended('batch:' || :b, 0))")
+    return bool(tx.execute(query, {"b": batch_id}).scalar_one())
+
+
+def fence(tx: Connection, batch_id: str) -> None:
+    """Let a worker that has lost its hold, and would take it again, find that the batch is no longer its own."""
+    tx.execute(text("update batches set lease_epoch = lease_epoch + 1 where batch_id = :b"), {"b": batch_id})
+
+
 def newest(tx: Connection, limit: int = 50) -> list[Batch]:
     """The last batches, newest first."""
     query = text(f"select {_COLUMNS} from batches order by created_at desc, batch_id limit :n")
@@ -103,8 +128,9 @@ def newest(tx: Connection, limit: int = 50) -> list[Batch]:
 
 
 def unfinished(tx: Connection, limit: int = 100) -> list[Batch]:
-    """Batches that somebody should work on now: not finished, and not paused until later. Oldest first."""
-    query = text(f"""select {_COLUMNS} from batches where state not in ('done', 'partial', 'refused')
+    """Batches that somebody should work on now: not finished, not paused until later or by a person. Oldest first."""
+    query = text(f"""select {_COLUMNS} from batches where state not in ('done', 'partial', 'refused', 'cancelled')
+                     and not waits_for_person
                      and (state <> 'paused' or coalesce(resume_at, '-infinity') <= clock_timestamp())
                      order by created_at limit :n""")
     return [_batch(row) for row in tx.execute(query, {"n": limit})]
@@ -114,10 +140,11 @@ def move(tx: Connection, batch_id: str, to: BatchState, why: BulkOrdersError | N
     """Take a batch to its next state, with the code and facts of ``why``; the database refuses a step that is none."""
     tx.execute(
         text("""update batches set state = :to, reason = :reason, reason_facts = cast(:facts as jsonb),
-                resume_at = null,
+                resume_at = null, waits_for_person = false,
+                pause_requested_by = case when :to in ('received', 'validated', 'ordered') then pause_requested_by end,
                 paying_since = case when :to = 'ordered' then coalesce(paying_since, clock_timestamp())
                                     else paying_since end,
-                finished_at = case when :to in ('done', 'partial', 'refused') then clock_timestamp() end
+                finished_at = case when :to in ('done', 'partial', 'refused', 'cancelled') then clock_timestamp() end
                 where batch_id = :b and state <> :to"""),
         {
             "b": batch_id,
@@ -128,12 +155,44 @@ def move(tx: Connection, batch_id: str, to: BatchState, why: BulkOrdersError | N
     )
 
 
-def pause(tx: Connection, batch_id: str, why: BulkOrdersError, resume_in_seconds: float) -> None:
-    """Stop for a while: nothing is lost, and the sensor takes the batch up again after that time."""
+def pause(tx: Connection, batch_id: str, why: BulkOrdersError, resume_in_seconds: float | None) -> None:
+    """Stop: nothing is lost, and the sensor takes the batch up again after that time; None: when a person says so."""
     move(tx, batch_id, BatchState.PAUSED, why)
     tx.execute(
-        text("update batches set resume_at = clock_timestamp() + make_interval(secs => :s) where batch_id = :b"),
-        {"b": batch_id, "s": resume_in_seconds},
+        text("""update batches set reason = :reason, reason_facts = cast(:facts as jsonb), pause_requested_by = null,
+                resume_at = clock_timestamp() + make_interval(secs => :s), waits_for_person = :s is null
+                where batch_id = :b"""),
+        {"b": batch_id, "reason": why.code, "facts": json.dumps(why.facts), "s": resume_in_seconds},
+    )
+
+
+def request_pause(tx: Connection, batch_id: str, person: str) -> None:
+    """Whoever works on the batch, now or next, pauses it before the next call."""
+    tx.execute(text("update batches set pause_requested_by = :p where batch_id = :b"), {"b": batch_id, "p": person})
+
+
+def pause_requested_by(tx: Connection, batch_id: str) -> str | None:
+    """Who wants the batch paused; None: nobody."""
+    query = text("select pause_requested_by from batches where batch_id = :b")
+    return tx.execute(query, {"b": batch_id}).scalar_one_or_none()
+
+
+def request_cancel(tx: Connection, batch_id: str) -> None:
+    """From now on no payment of the batch is sent."""
+    tx.execute(text("update batches set cancel_requested = true where batch_id = :b"), {"b": batch_id})
+
+
+def go_on(tx: Connection, batch_id: str, why: BulkOrdersError | None = None) -> None:
+    """A person says that the batch goes on: whoever looks next takes it up, whatever became of its last run.
+
+    ``why``: what it goes on for, where that is not the ordinary end.
+    """
+    if get(tx, batch_id).state in (BatchState.PAUSED, BatchState.PARTIAL, BatchState.CANCELLED):
+        move(tx, batch_id, BatchState.ORDERED)
+    tx.execute(
+        text("""update batches set continued_at = clock_timestamp(), pause_requested_by = null, resume_at = null,
+                reason = :reason, reason_facts = cast(:facts as jsonb) where batch_id = :b"""),
+        {"b": batch_id, "reason": why.code if why else None, "facts": json.dumps(why.facts if why else {})},
     )
 
 

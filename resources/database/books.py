@@ -58,7 +58,7 @@ class Books:
     @property
     def mails_expected(self) -> int:
         """Mails that there will be in the end: one per order that is paid or may still be."""
-        return self.orders - self.payments.count(EffectState.REJECTED, EffectState.REVIEW)
+        return self.orders - self.payments.count(EffectState.REJECTED, EffectState.REVIEW, EffectState.CANCELLED)
 
     @property
     def everything_settled(self) -> bool:

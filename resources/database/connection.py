@@ -12,8 +12,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 import psycopg
-from sqlalchemy import Connection, Engine, create_engine, event, make_url
+from sqlalchemy import Connection, Engine, ExceptionContext, create_engine, event, make_url
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy.exc import TimeoutError as PoolExhausted
 from sqlalchemy.pool import NullPool
 
 from domain.errors import BulkOrdersError, DatabaseUnavailable, InvariantBroken, SettingRefused
@@ -35,6 +36,18 @@ _CONNECT_ARGS = {
 }
 # Classes of SQLSTATE after which the same work may succeed later: connection, resources, operator, system.
 _TRANSIENT_CLASSES = ("08", "53", "57", "58", "40", "55")
+# The session is of no more use, though it lives: its server has become a standby, or a migration changed what its
+# prepared statements give. Another session, perhaps at another server, is.
+_SESSION_USELESS = ("25006", "0A000")
+
+_LOST_DURING_LOGIN = (
+    b"server closed the connection unexpectedly",
+    b"could not receive data from server",
+    b"could not send data to server",
+    b"timeout expired",
+    b"is shutting down",
+    b"terminating connection",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +102,8 @@ def translated() -> Iterator[None]:
         raise _ours(error.orig, error.connection_invalidated) from None
     except psycopg.Error as error:  # COPY goes past SQLAlchemy
         raise _ours(error) from None
+    except PoolExhausted:
+        raise DatabaseUnavailable("SYS-DATABASE-UNREACHABLE") from None
     except SQLAlchemyError as error:
         raise InvariantBroken("SYS-DATABASE-REFUSED", sqlstate=type(error).__name__, constraint="-") from None
 
@@ -98,16 +113,21 @@ def _ours(error: BaseException | None, connection_lost: bool = False) -> BulkOrd
     sqlstate = getattr(error, "sqlstate", None) or ""
     if sqlstate.startswith(("28", "3D")) or (not sqlstate and _password_was_asked(error)):
         return SettingRefused("SYS-DATABASE-LOGIN")
-    if connection_lost or not sqlstate or sqlstate.startswith(_TRANSIENT_CLASSES):
+    if connection_lost or not sqlstate or sqlstate.startswith((*_TRANSIENT_CLASSES, *_SESSION_USELESS)):
         return DatabaseUnavailable("SYS-DATABASE-UNREACHABLE")
     constraint = getattr(diagnosis, "constraint_name", None) or "-"
     return InvariantBroken("SYS-DATABASE-REFUSED", sqlstate=sqlstate, constraint=constraint)
 
 
 def _password_was_asked(error: BaseException | None) -> bool:
-    """Whether the server turned us away after it had asked who we are: a failed connection has no SQLSTATE in libpq."""
+    """Whether the server turned us away after it had asked who we are: a failed connection has no SQLSTATE in libpq.
+
+    A server that died during the login did not turn us away: then the words are libpq's own, never the server's.
+    """
     refused = getattr(error, "pgconn", None)
-    return bool(refused is not None and refused.used_password)
+    if refused is None or not refused.used_password:
+        return False
+    return not any(words in refused.error_message for words in _LOST_DURING_LOGIN)
 
 
 def _driver_url(url: str) -> str:
@@ -134,5 +154,10 @@ def _named(engine: Engine, actor: Actor) -> Engine:
             (actor.name, actor.run_id, actor.code_version),
         )
         connection.commit()  # type: ignore[attr-defined]  # the same
+
+    @event.listens_for(engine, "handle_error")
+    def give_up_useless_sessions(context: ExceptionContext) -> None:
+        if getattr(context.original_exception, "sqlstate", None) in _SESSION_USELESS:
+            context.is_disconnect = True
 
     return engine

@@ -1,7 +1,7 @@
 """Payments and notifications as the database keeps them: planned, claimed before a call, settled after it.
 
 One set of statements for both kinds. Every write is a compare-and-set on state and lease epoch: a worker that was
-fenced changes nothing. Order of locks within a transaction: effects, then orders, then what is planned next.
+fenced changes nothing. Order of locks within a transaction: the batch, effects, orders, then what is planned next.
 """
 
 from __future__ import annotations
@@ -13,8 +13,10 @@ from datetime import datetime
 from sqlalchemy import Connection, text
 
 from domain.errors import BatchBusy, InvariantBroken
+from domain.guards import EVERY_ROW, NO_ROW
 from domain.outcomes import Doubt, Outcome
 from domain.states import EffectKind, EffectState
+from resources.database import changed_orders
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,12 +42,17 @@ class OrderFacts:
 
 @dataclass(frozen=True, slots=True)
 class ClaimedEffect:
-    """An effect whose intent to send is committed; ``attempt`` counts from 1."""
+    """An effect whose intent to send is committed; ``attempt`` counts from 1.
+
+    ``was_in_doubt``: its last call was, and came to nothing as far as could be known; ``age_seconds`` since the first.
+    """
 
     order: OrderFacts
     idempotency_key: str
     request_sha256: bytes
     attempt: int
+    was_in_doubt: bool
+    age_seconds: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,13 +79,14 @@ class Attempt:
 
 @dataclass(frozen=True, slots=True)
 class Settlement:
-    """What a call leads to: the effect's next state, and when it may be touched again."""
+    """What a call leads to: the effect's next state, when it may be touched again, and its key from then on."""
 
     attempt: Attempt
     from_state: EffectState
     to_state: EffectState
     wait_seconds: float = 0.0
     absent: bool = False
+    new_key: str | None = None
 
 
 _FACTS = "o.order_id, o.import_row_number, o.order_number, o.item_name, o.amount, r.cells"
@@ -134,46 +142,67 @@ def recover(tx: Connection, kind: EffectKind, batch_id: str, epoch: int, settle_
 
 
 def claim(tx: Connection, kind: EffectKind, batch_id: str, epoch: int, limit: int) -> list[ClaimedEffect]:
-    """Commit the intent to send up to ``limit`` effects, in the order of the file.
+    """Commit the intent to send up to ``limit`` effects, in the order of the file, as far as people and guards allow.
 
     Raises:
         BatchBusy: a successor has begun. Only a claim leads to a call, so a worker that was fenced calls nobody any
         more.
     """
-    _refuse_fenced(tx, batch_id, epoch)
+    last_row = _last_row_allowed(tx, kind, batch_id, epoch)
     rows = tx.execute(
         text(f"""with due as (
-                     select order_id from {kind.value}
-                     where batch_id = :b and state in ('planned', 'retry_wait') and not_before <= clock_timestamp()
-                     order by import_row_number limit :n for update),
+                     select e.order_id, e.looks > 0 as was_in_doubt
+                     from {kind.value} e join orders o on o.order_id = e.order_id
+                     where e.batch_id = :b and e.state in ('planned', 'retry_wait')
+                           and e.not_before <= clock_timestamp() and e.import_row_number <= :last_row
+                           and {changed_orders.AS_PLANNED[kind]}
+                     order by e.import_row_number limit :n for update of e),
                  claimed as (
                      update {kind.value} e set state = 'sending', lease_epoch = :epoch, attempts = attempts + 1,
                             reason = null,
                             looks = 0, absent_looks = 0, settles_at = null,
                             first_sent_at = coalesce(first_sent_at, clock_timestamp())
                      from due where e.order_id = due.order_id
-                     returning e.order_id, e.idempotency_key, e.request_sha256, e.attempts)
-                 select {_FACTS}, c.idempotency_key, c.request_sha256, c.attempts
+                     returning e.order_id, e.idempotency_key, e.request_sha256, e.attempts, due.was_in_doubt,
+                               extract(epoch from clock_timestamp() - e.first_sent_at) as age)
+                 select {_FACTS}, c.idempotency_key, c.request_sha256, c.attempts, c.was_in_doubt, c.age
                  from claimed c join orders o on o.order_id = c.order_id
                  join import_rows r on r.batch_id = o.batch_id and r.import_row_number = o.import_row_number
                  order by o.import_row_number"""),
-        {"b": batch_id, "n": limit, "epoch": epoch},
+        {"b": batch_id, "n": limit, "epoch": epoch, "last_row": last_row},
     )
-    return [ClaimedEffect(_facts(row[:6]), row[6], bytes(row[7]), row[8]) for row in rows]
+    claimed = [
+        ClaimedEffect(_facts(facts), key, bytes(digest), attempt, was_in_doubt, float(age))
+        for *facts, key, digest, attempt, was_in_doubt, age in rows
+    ]
+    if len(claimed) < limit:  # nothing else is due
+        changed_orders.give_up(tx, kind, batch_id, last_row)
+    return claimed
 
 
-def _refuse_fenced(tx: Connection, batch_id: str, epoch: int) -> None:
-    """``for share``: a successor takes its epoch before this claim, which then fails, or after it is committed."""
-    query = text("select true from batches where batch_id = :b and lease_epoch = :epoch for share")
-    if tx.execute(query, {"b": batch_id, "epoch": epoch}).scalar() is None:
+def _last_row_allowed(tx: Connection, kind: EffectKind, batch_id: str, epoch: int) -> int:
+    """The last row that may be claimed: none once a person wants a pause, or no payment once one wants it cancelled.
+
+    ``for share``: a successor takes its epoch before this claim, which then fails, or after it is committed; and a
+    pause that was asked for holds from its commit on.
+    """
+    query = text("""select pause_requested_by is not null, cancel_requested, coalesce(sends_up_to_row, :every)
+                    from batches where batch_id = :b and lease_epoch = :epoch for share""")
+    row = tx.execute(query, {"b": batch_id, "epoch": epoch, "every": EVERY_ROW}).one_or_none()
+    if row is None:
         raise BatchBusy("BATCH-BUSY", batch=batch_id)
+    pause, cancel, last_payment = row
+    if kind is EffectKind.NOTIFICATION:
+        return NO_ROW if pause else EVERY_ROW
+    return NO_ROW if pause or cancel else int(last_payment)
 
 
 def due_unknown(tx: Connection, kind: EffectKind, batch_id: str, limit: int) -> list[UnknownEffect]:
     """Effects in doubt whose next look-up is due."""
     rows = tx.execute(
         text(f"""select {_FACTS}, e.idempotency_key, e.attempts, e.looks, e.absent_looks,
-                        e.settles_at <= clock_timestamp(), extract(epoch from clock_timestamp() - e.first_sent_at)
+                        e.settles_at <= clock_timestamp(), coalesce(e.reason like '%-KEY-REUSED', false),
+                        extract(epoch from clock_timestamp() - e.first_sent_at)
                  from {kind.value} e join orders o on o.order_id = e.order_id
                  join import_rows r on r.batch_id = o.batch_id and r.import_row_number = o.import_row_number
                  where e.batch_id = :b and e.state = 'unknown' and e.not_before <= clock_timestamp()
@@ -181,8 +210,8 @@ def due_unknown(tx: Connection, kind: EffectKind, batch_id: str, limit: int) -> 
         {"b": batch_id, "n": limit},
     )
     return [
-        UnknownEffect(_facts(facts), key, Doubt(settled, looks, absent, attempts), float(age))
-        for *facts, key, attempts, looks, absent, settled, age in rows
+        UnknownEffect(_facts(facts), key, Doubt(settled, looks, absent, attempts, key_reused), float(age))
+        for *facts, key, attempts, looks, absent, settled, key_reused, age in rows
     ]
 
 
@@ -205,6 +234,7 @@ def settle(
 
 _SETTLE = """
     update {table} e set state = u.to_state, reason = u.reason, remote_id = u.remote_id,
+           idempotency_key = coalesce(u.new_key, e.idempotency_key),
            not_before = clock_timestamp() + make_interval(secs => u.wait_seconds),
            looks = e.looks + u.looked, absent_looks = e.absent_looks + u.absent,
            settles_at = case when u.from_state = 'sending' and u.to_state = 'unknown'
@@ -213,10 +243,31 @@ _SETTLE = """
     from unnest(cast(:ids as integer[]), cast(:from_states as text[]), cast(:to_states as text[]),
                 cast(:reasons as text[]),
                 cast(:remote_ids as text[]), cast(:waits as float8[]), cast(:looked as integer[]),
-                cast(:absent as integer[]))
-         as u (order_id, from_state, to_state, reason, remote_id, wait_seconds, looked, absent)
+                cast(:absent as integer[]), cast(:new_keys as text[]))
+         as u (order_id, from_state, to_state, reason, remote_id, wait_seconds, looked, absent, new_key)
     where e.order_id = u.order_id and e.state = u.from_state and e.lease_epoch = :epoch
     returning e.order_id"""
+
+
+def settled_by_others(tx: Connection, kind: EffectKind, epoch: int, order_ids: Sequence[int]) -> dict[int, EffectState]:
+    """Of these effects of our epoch, those that somebody else has settled: the service's own word came first."""
+    rows = tx.execute(
+        text(f"""select order_id, state from {kind.value}
+                 where order_id = any(:ids) and lease_epoch = :epoch and state in ('done', 'rejected', 'review')"""),
+        {"ids": list(order_ids), "epoch": epoch},
+    )
+    return {order_id: EffectState(state) for order_id, state in rows}
+
+
+def order_facts(tx: Connection, order_id: int) -> OrderFacts:
+    """What the requests for one order of a batch are made from."""
+    row = tx.execute(
+        text(f"""select {_FACTS} from orders o
+                 join import_rows r on r.batch_id = o.batch_id and r.import_row_number = o.import_row_number
+                 where o.order_id = :o"""),
+        {"o": order_id},
+    ).one()
+    return _facts(row)
 
 
 def _settlement_arrays(settlements: Sequence[Settlement]) -> dict[str, list[object]]:
@@ -230,6 +281,7 @@ def _settlement_arrays(settlements: Sequence[Settlement]) -> dict[str, list[obje
         "waits": [s.wait_seconds for s in settlements],
         "looked": [int(s.attempt.purpose == "look_up" and not s.attempt.outcome.systemic) for s in settlements],
         "absent": [int(s.absent) for s in settlements],
+        "new_keys": [s.new_key for s in settlements],
     }
 
 

@@ -2,10 +2,30 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from sqlalchemy import Connection, text
 
 from domain.errors import KeyRefused
-from resources.encryption import Vault
+from resources.database.database import Database
+from resources.encryption import Vault, make_key_file, open_vault
+
+_KEY_FILE = Path("keys") / "personal-data.key"
+
+
+def admitted_vault(database: Database, encryption_key: str | None, home: Path) -> Vault:
+    """The vault of this installation: of the key given, else of the key file, made at the very first start only.
+
+    Raises:
+        KeyRefused: the key is missing although data were written with one, or it is another.
+    """
+    key_file = home / _KEY_FILE
+    with database.begin() as tx:
+        if encryption_key is None and not key_file.exists() and not any_known(tx):
+            make_key_file(key_file)
+        vault = open_vault(encryption_key, key_file)
+        admit(tx, vault)
+    return vault
 
 
 def any_known(tx: Connection) -> bool:

@@ -7,15 +7,19 @@ hash alike would only make a dead one look alive, never a live one dead.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager, suppress
 from typing import Any
 
 import psycopg
 
 from domain.errors import BatchBusy, DatabaseUnavailable
 
+Connected = psycopg.Connection[tuple[Any, ...]]
+
 LEASE_CLASS = 7311
+_LOOK_SECONDS = 2.0  # the launcher looks every five, and believes the second look
 _CONNECTION: dict[str, Any] = {
     "autocommit": True,
     "connect_timeout": 5,
@@ -35,16 +39,54 @@ _HELD = """
 
 @contextmanager
 def held_lease(url: str, run_id: str) -> Iterator[None]:
-    """Hold the lease of this run on a connection of its own.
+    """Hold the lease of this run on a connection of its own; taken again when that is lost.
 
     Raises:
         BatchBusy: another process holds it: the same run is being worked on.
         DatabaseUnavailable: the database does not answer.
     """
-    with _connected(url) as connection:
-        if not _ask(connection, _TAKE, run_id):
-            raise BatchBusy("BATCH-BUSY", batch=run_id)
+    connection = _connect(url)
+    if not _take(connection, run_id):
+        connection.close()
+        raise BatchBusy("BATCH-BUSY", batch=run_id)
+    ended = threading.Event()
+    keeper = threading.Thread(target=_keep, args=(connection, url, run_id, ended), name="run-lease", daemon=True)
+    keeper.start()
+    try:
         yield
+    finally:
+        ended.set()
+        keeper.join()
+
+
+def _keep(connection: Connected, url: str, run_id: str, ended: threading.Event) -> None:
+    """A restart of the database must not make a live worker look dead."""
+    while not ended.wait(_LOOK_SECONDS):
+        with suppress(DatabaseUnavailable):
+            connection = _still_held(connection, url, run_id)
+    connection.close()
+
+
+def _still_held(connection: Connected, url: str, run_id: str) -> Connected:
+    """This connection, or another that holds the lease in its place."""
+    try:
+        connection.execute("SELECT 1")
+        return connection
+    except psycopg.Error:
+        connection.close()
+    fresh = _connect(url)
+    try:
+        if _take(fresh, run_id):
+            return fresh
+    except DatabaseUnavailable:
+        fresh.close()
+        raise
+    fresh.close()  # our old session has not ended yet
+    raise DatabaseUnavailable("SYS-DATABASE-UNREACHABLE")
+
+
+def _take(connection: Connected, run_id: str) -> bool:
+    return _ask(connection, _TAKE, run_id)
 
 
 def is_held(url: str, run_id: str) -> bool:
@@ -53,23 +95,18 @@ def is_held(url: str, run_id: str) -> bool:
     Raises:
         DatabaseUnavailable: nobody can say.
     """
-    with _connected(url) as connection:
+    with closing(_connect(url)) as connection:
         return _ask(connection, _HELD, run_id)
 
 
-@contextmanager
-def _connected(url: str) -> Iterator[psycopg.Connection[tuple[Any, ...]]]:
+def _connect(url: str) -> Connected:
     try:
-        connection = psycopg.connect(plain(url), **_CONNECTION)
+        return psycopg.connect(plain(url), **_CONNECTION)
     except psycopg.Error:
         raise DatabaseUnavailable("SYS-DATABASE-UNREACHABLE") from None
-    try:
-        yield connection
-    finally:
-        connection.close()
 
 
-def _ask(connection: psycopg.Connection[tuple[Any, ...]], query: str, run_id: str) -> bool:
+def _ask(connection: Connected, query: str, run_id: str) -> bool:
     try:
         row = connection.execute(query.encode(), (LEASE_CLASS, run_id)).fetchone()
     except psycopg.Error:

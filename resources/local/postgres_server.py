@@ -37,7 +37,7 @@ _RETRY_SECONDS = 15.0  # the last processes of a killed server let go of its sha
 SETTINGS = {
     "listen_addresses": "127.0.0.1",
     "unix_socket_directories": "",
-    "max_connections": "200",  # Dagster opens one per statement group
+    "max_connections": "200",  # every process keeps a few, of ours and of Dagster
     "shared_buffers": "128MB",
     "max_wal_size": "2GB",
     "timezone": "UTC",

@@ -8,6 +8,7 @@ class.
 from __future__ import annotations
 
 import email.utils
+import re
 import time
 from contextlib import suppress
 from dataclasses import replace
@@ -26,7 +27,10 @@ _NEVER_SENT = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, aio
 _NEVER_SENT_BY_HTTPX = (httpx.UnsupportedProtocol, httpx.InvalidURL, httpx.PoolTimeout)
 
 _REFUSED = frozenset({400, 402, 404, 405, 410, 411, 413, 414, 415, 422})
+# Of these, what is decided on the call as such, before any item of a batch is looked at.
+_REFUSED_UNREAD = frozenset({400, 404, 405, 411, 413, 414, 415})
 _SYSTEMIC = frozenset({401, 403, 407})
+_KEY_REUSED = re.compile(rb"idempoten|key[\W_]{0,3}(?:reuse|mismatch|conflict)", re.IGNORECASE)
 
 
 def of_exception(error: BaseException, word: str) -> Outcome:
@@ -37,27 +41,52 @@ def of_exception(error: BaseException, word: str) -> Outcome:
 
 
 def is_systemic(status: int) -> bool:
-    """Whether a status says that the service as a whole is out of order, or that none of our calls is allowed."""
-    return status >= 500 or status in _SYSTEMIC
+    """Whether a status says that the service as a whole is out of order, or that none of our calls is allowed.
+
+    A redirect is one: what answers at this address is not the service. Nothing of ours goes after it.
+    """
+    return status >= 500 or status in _SYSTEMIC or 300 <= status < 400
 
 
 def of_refusal(response: httpx.Response, profile: ServiceProfile, word: str) -> Outcome:
     """The outcome of a POST whose status is not 2xx."""
-    status = response.status_code
-    outcome = Outcome(
-        OutcomeClass.AMBIGUOUS, f"{word}-OUTCOME-UNKNOWN", status, service_request_id=request_id(response)
-    )
+    outcome = replace(of_status(response.status_code, profile, word), service_request_id=request_id(response))
+    if outcome.throttled or (response.status_code == 503 and "retry-after" in response.headers):
+        outcome = replace(outcome, retry_after_seconds=retry_after(response))
+    if outcome.cls is OutcomeClass.REFUSED and profile.honours_keys and _KEY_REUSED.search(response.content):
+        return key_reused(outcome, word)
+    return outcome
+
+
+def of_status(status: int, profile: ServiceProfile, word: str) -> Outcome:
+    """What a status that is not 2xx says by itself, of a call or of one item of a batch."""
+    outcome = Outcome(OutcomeClass.AMBIGUOUS, f"{word}-OUTCOME-UNKNOWN", status, systemic=is_systemic(status))
     if status == 429:
-        wait = retry_after(response)
+        wait = DEFAULT_RETRY_AFTER_SECONDS
         return replace(outcome, cls=OutcomeClass.NOT_DONE, reason=f"{word}-THROTTLED", retry_after_seconds=wait)
     if status in _SYSTEMIC:
-        return replace(outcome, cls=OutcomeClass.NOT_DONE, reason=f"{word}-ACCESS-DENIED", systemic=True)
+        return replace(outcome, cls=OutcomeClass.NOT_DONE, reason=f"{word}-ACCESS-DENIED")
     if status == 503 and profile.unavailable_means_not_done:
-        return replace(outcome, cls=OutcomeClass.NOT_DONE, reason=f"{word}-SERVICE-UNAVAILABLE", systemic=True)
+        return replace(outcome, cls=OutcomeClass.NOT_DONE, reason=f"{word}-SERVICE-UNAVAILABLE")
     if status in _REFUSED:
         reason = declined(word) if status == 402 else f"{word}-REFUSED"
         return replace(outcome, cls=OutcomeClass.REFUSED, reason=reason)
-    return replace(outcome, systemic=status >= 500)
+    return outcome
+
+
+def was_refused_unread(outcome: Outcome) -> bool:
+    """Whether a batch call was refused before its items were looked at; any other refusal leaves them in doubt."""
+    return outcome.cls is OutcomeClass.REFUSED and outcome.http_status in _REFUSED_UNREAD
+
+
+def key_reused(outcome: Outcome, word: str) -> Outcome:
+    """The service knows our key with other content: our mistake, and there may be an effect behind it."""
+    return replace(outcome, cls=OutcomeClass.MISMATCH, reason=f"{word}-KEY-REUSED")
+
+
+def speaks_of_the_key(text: str) -> bool:
+    """Whether an error says that a key was used before with other content."""
+    return _KEY_REUSED.search(text.encode(errors="replace")) is not None
 
 
 def declined(word: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from domain.identity import canonical_body
@@ -15,7 +16,7 @@ def mail_body(*, order_id: int, to: str, subject: str, text: str) -> bytes:
 
 
 class NotificationService(EffectService):
-    """Sends mails, one call each."""
+    """Sends mails."""
 
     kind = EffectKind.NOTIFICATION
     word = "MAIL"
@@ -24,5 +25,5 @@ class NotificationService(EffectService):
     key_path = "/api/v1/notifications/key"
     id_fields = ("notification_id", "message_id", "id")
 
-    def _matches(self, effect: dict[str, Any], amount_jpy: int) -> bool:
+    def _matches(self, effect: Mapping[str, Any], amount_jpy: int) -> bool:
         return True

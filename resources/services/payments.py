@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from domain.identity import canonical_body
@@ -15,7 +16,7 @@ def payment_body(order_id: int, amount_jpy: int) -> bytes:
 
 
 class PaymentService(EffectService):
-    """Charges orders, one call each."""
+    """Charges orders."""
 
     kind = EffectKind.PAYMENT
     word = "PAY"
@@ -24,7 +25,7 @@ class PaymentService(EffectService):
     key_path = "/api/v1/payments/key"
     id_fields = ("payment_id", "id")
 
-    def _matches(self, effect: dict[str, Any], amount_jpy: int) -> bool:
+    def _matches(self, effect: Mapping[str, Any], amount_jpy: int) -> bool:
         amount, currency = effect.get("amount", amount_jpy), effect.get("currency", "JPY")
         if isinstance(amount, str):
             amount = float(amount) if amount.replace(".", "", 1).isdigit() and amount.isascii() else None

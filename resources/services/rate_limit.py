@@ -1,28 +1,43 @@
 """The rate of calls to a service, shared by all processes and batches (R-23).
 
 Calls leave evenly, a little further apart than the limit asks: at 10/s one every 102 ms. So eleven calls span 1.02 s,
-and a call may arrive up to 20 ms late without an eleventh in any second at the service. Who gets its place too slowly,
-or wakes too late for it, gives it up and takes another. Evenly spaced places are also independent of the service's
-latency. Above 40/s calls leave in blocks, twenty to the second, each block as far from the next as its calls need
+and a call may arrive up to 20 ms late without an eleventh in any second at the service. Who is more than 10 ms late for
+its place does not leave in it: the place is moved, and all after it; what is left of the 20 ms is for the network. A
+connection is opened before a place comes, never in it. Evenly spaced places are also independent of the service's
+latency. From 40/s on calls leave in blocks, twenty to the second, each block as far from the next as its calls need
 together. A service without a known limit is only left alone when it has said that we call too often.
+
+While the database is away, nothing leaves.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import TypeVar
 
+from domain.errors import DatabaseUnavailable
 from resources.database import limits
 from resources.database.database import Database
+from resources.database.limits import Permit
+from resources.database.patience import patiently_awaited
 
 Result = TypeVar("Result")
+Prepare = Callable[[int], Awaitable[None]]
 
 _SLACK = 1.02
-_LATEST_SHARE = 0.15  # of the spacing: 15 ms at 10/s, inside the 20 ms of slack
+_LATEST_SHARE = 0.1  # of the spacing: 10 ms at 10/s, inside the 20 ms of slack
 _BLOCKS_PER_SECOND = 20  # a place costs a round trip to the database
 _VIEW_SECONDS = 0.2
+_READY_SECONDS = 0.5
+_LOST_SECONDS = 0.5  # so late (a sleeping machine), and the place is gone
+_DRIFT = 1e-4  # seconds per second by which two clocks may differ
+
+
+async def _nothing(_calls: int) -> None:
+    """Nothing needs to be made ready."""
 
 
 class RateLimit:
@@ -36,61 +51,93 @@ class RateLimit:
         self._left, self._good_until = 0, 0.0
         self._turn = asyncio.Lock()
         self._seen_at = float("-inf")
+        self._frozen_until = float("-inf")
+        self._clock = _DatabaseClock()
+        self._answer_seconds = 0.0  # what an answer of the database usually takes
         # A thread of its own: waiting behind other work would make every place late.
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="rate-limit")
 
-    async def wait(self) -> None:
+    async def wait(self, prepare: Prepare = _nothing) -> None:
         """Return when a call may leave, at once.
 
+        ``prepare(calls)`` makes ready what so many calls with a rate limit need to leave without further delay (0: one
+        without). It is awaited before a place comes, and may take its time.
+
         Raises:
-            DatabaseUnavailable: then nothing may leave: the limit fails closed.
+            DatabaseUnavailable: nobody can be asked for longer than our patience, so nothing may leave: the limit fails
+                closed.
         """
         async with self._turn:
             if self._spacing_seconds is None:
                 await self._wait_while_frozen()
+                await prepare(0)
                 return
             if self._left and asyncio.get_running_loop().time() <= self._good_until:
                 self._left -= 1
                 return
-            while not await self._arrive_in_time(self._spacing_seconds):
+            await prepare(self._block)
+            while not await self._arrive_in_time(self._spacing_seconds, prepare):
                 pass
             self._left = self._block - 1
 
     async def freeze(self, seconds: float) -> None:
-        """Stop everybody's calls for so long."""
-        self._seen_at = float("-inf")
-        await self._in_thread(self._freeze, seconds)
+        """Stop everybody's calls for so long; ours also when nobody else can be told."""
+        loop = asyncio.get_running_loop()
+        self._seen_at, self._left = float("-inf"), 0
+        self._frozen_until = max(self._frozen_until, loop.time() + seconds)
+        with suppress(DatabaseUnavailable):
+            await loop.run_in_executor(self._thread, self._freeze, seconds)
 
     def close(self) -> None:
         """End the thread."""
         self._thread.shutdown(wait=True)
 
-    async def _arrive_in_time(self, spacing_seconds: float) -> bool:
+    async def _arrive_in_time(self, spacing_seconds: float, prepare: Prepare) -> bool:
+        loop = asyncio.get_running_loop()
+        await asyncio.sleep(max(0.0, self._frozen_until - loop.time()))
+        latest = spacing_seconds * _LATEST_SHARE
+        permit, place = await self._permit(self._reserve, spacing_seconds)
+        if place - loop.time() > _READY_SECONDS:  # what was ready when the place was asked for is not any more
+            await asyncio.sleep(place - loop.time() - _READY_SECONDS)
+            await prepare(self._block)
+        await asyncio.sleep(max(0.0, place - loop.time()))
+        while latest < loop.time() - place < _LOST_SECONDS:
+            permit, place = await self._permit(self._delay, permit, self._answer_seconds)
+            await asyncio.sleep(max(0.0, place - loop.time()))
+        self._good_until = place + latest
+        return self._frozen_until <= loop.time() <= self._good_until
+
+    async def _permit(self, work: Callable[..., Permit], *arguments: Permit | float) -> tuple[Permit, float]:
+        """A permit, and when its place is by the loop's clock."""
         loop = asyncio.get_running_loop()
         asked = loop.time()
-        delay = await self._in_thread(self._reserve, spacing_seconds)
-        answered = loop.time()
-        place = answered + delay
-        await asyncio.sleep(max(0.0, delay))
-        # The place was counted from some moment between asking and being answered: both ends must be near it.
-        latest = spacing_seconds * _LATEST_SHARE
-        self._good_until = place + latest
-        return answered - asked <= latest and loop.time() <= self._good_until
+        permit = await self._patiently(work, *arguments)
+        self._answer_seconds += 0.2 * (loop.time() - asked - self._answer_seconds)
+        self._clock.learn(asked, permit.now, loop.time())
+        return permit, self._clock.here(permit.place)
 
     async def _wait_while_frozen(self) -> None:
         loop = asyncio.get_running_loop()
+        await asyncio.sleep(max(0.0, self._frozen_until - loop.time()))
         while loop.time() - self._seen_at > _VIEW_SECONDS:
-            frozen_seconds = await self._in_thread(self._frozen)
+            frozen_seconds = await self._patiently(self._frozen)
             if frozen_seconds <= 0:
                 self._seen_at = loop.time()
             await asyncio.sleep(max(0.0, frozen_seconds))
 
-    async def _in_thread(self, work: Callable[..., Result], *arguments: float) -> Result:
-        return await asyncio.get_running_loop().run_in_executor(self._thread, work, *arguments)
+    async def _patiently(self, work: Callable[..., Result], *arguments: Permit | float) -> Result:
+        loop = asyncio.get_running_loop()
+        return await patiently_awaited(
+            lambda: loop.run_in_executor(self._thread, work, *arguments), self._database.patience_seconds
+        )
 
-    def _reserve(self, spacing_seconds: float) -> float:
+    def _reserve(self, spacing_seconds: float) -> Permit:
         with self._database.begin() as tx:
             return limits.take_permit(tx, self._service, spacing_seconds)
+
+    def _delay(self, permit: Permit, ahead_seconds: float) -> Permit:
+        with self._database.begin() as tx:
+            return limits.delay_permit(tx, self._service, permit, ahead_seconds)
 
     def _frozen(self) -> float:
         with self._database.begin() as tx:
@@ -99,3 +146,27 @@ class RateLimit:
     def _freeze(self, seconds: float) -> None:
         with self._database.begin() as tx:
             limits.freeze(tx, self._service, seconds)
+
+
+class _DatabaseClock:
+    """The database's clock as the loop's sees it.
+
+    Each answer says what it was at some moment between asking and being answered; all of them together narrow that to
+    the quickest answers, however long the others took.
+    """
+
+    def __init__(self) -> None:
+        self._ahead = float("-inf"), float("inf")
+        self._learnt_at = 0.0
+
+    def learn(self, asked: float, there: float, answered: float) -> None:
+        """It was ``there`` between these two moments of the loop's clock."""
+        drift = _DRIFT * (answered - self._learnt_at)
+        least, most = there - answered, there - asked
+        known = max(least, self._ahead[0] - drift), min(most, self._ahead[1] + drift)
+        self._ahead = known if known[0] <= known[1] else (least, most)  # a clock was set
+        self._learnt_at = answered
+
+    def here(self, there: float) -> float:
+        """The same moment by the loop's clock."""
+        return there - sum(self._ahead) / 2

@@ -1,9 +1,9 @@
-"""What both services have in common: send once, look up, say what the answer means. Legacy contract, R-12 and R-21."""
+"""What both services have in common: send once or many at once, look up, probe. Legacy contract, R-12 and R-21."""
 
 from __future__ import annotations
 
-import hashlib
 from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -12,8 +12,12 @@ import httpx
 from domain.outcomes import LookUp, Outcome, OutcomeClass
 from domain.profiles import ServiceProfile
 from domain.states import EffectKind
-from resources.services import classify
-from resources.services.http import ServiceConnection, json_object
+from resources.services import batch_calls, classify
+from resources.services.answers import AnswerReader
+from resources.services.batch_calls import BatchAnswer, BatchItem
+from resources.services.http import MAX_ANSWER_BYTES, NoJson, ServiceConnection, json_of
+
+_ITEM_ANSWER_BYTES = 4 * 1024
 
 
 class EffectService(ABC):
@@ -30,6 +34,7 @@ class EffectService(ABC):
         self.base_url = base_url
         self.profile = profile
         self.timeout_seconds = timeout_seconds
+        self._reader = AnswerReader(self.word, profile, self.id_fields, self._matches)
         self._connection: ServiceConnection | None = None
 
     async def send(self, order_id: int, amount_jpy: int, body: bytes, key: str) -> Outcome:
@@ -39,9 +44,26 @@ class EffectService(ABC):
             response = await self._connected().call("POST", self.send_path, body, headers)
             if not response.is_success:
                 return classify.of_refusal(response, self.profile, self.word)
-            return self._read_effect(response, json_object(response), order_id, amount_jpy)
+            answer, doubt = self._read(response)
+            return self._reader.effect(self._reader.inside(answer), order_id, amount_jpy, doubt)
         except Exception as error:
             return classify.of_exception(error, self.word)
+
+    async def send_batch(self, items: Sequence[BatchItem]) -> BatchAnswer:
+        """Ask for many effects in one call, once. A call in doubt leaves all of them in doubt; nothing is raised."""
+        try:
+            response = await self._post_batch(items)
+            if response.is_success:
+                answer, doubt = self._read(response)
+                return batch_calls.read_answer(self._reader, items, answer, doubt)
+            call = classify.of_refusal(response, self.profile, self.word)
+        except Exception as error:
+            return batch_calls.all_alike(items, classify.of_exception(error, self.word))
+        if classify.was_refused_unread(call):
+            return BatchAnswer(call)
+        if call.cls is OutcomeClass.REFUSED:  # some of its items, or all: nobody knows
+            call = replace(call, cls=OutcomeClass.AMBIGUOUS, reason=f"{self.word}-OUTCOME-UNKNOWN")
+        return batch_calls.all_alike(items, call)
 
     async def look_up(self, order_id: int, amount_jpy: int, key: str, age_seconds: float) -> Outcome:
         """Ask whether the effect exists; ``age_seconds`` since it was first asked for."""
@@ -55,18 +77,30 @@ class EffectService(ABC):
         except Exception as error:
             return classify.of_exception(error, self.word)
 
+    def may_repeat(self, age_seconds: float) -> bool:
+        """Whether a call that was in doubt may be made again, so long after the effect was first asked for.
+
+        Where it was looked up and not found, always. Otherwise the key is all that keeps it from happening twice.
+        """
+        return self.profile.look_up is not LookUp.NONE or self._remembers_key(age_seconds)
+
     async def probe(self) -> Outcome:
         """Ask for an order that cannot be: whatever a working service answers, it works."""
         try:
             response = await self._connected().call("GET", f"{self.order_path}/0")
         except Exception as error:
             return classify.of_exception(error, self.word)
-        out_of_order = classify.is_systemic(response.status_code)
-        return Outcome(OutcomeClass.ABSENT, f"{self.word}-OUTCOME-UNKNOWN", response.status_code, systemic=out_of_order)
+        _, outcome = self._read(response)
+        out_of_order = classify.is_systemic(response.status_code) or (response.is_success and outcome.systemic)
+        return replace(outcome, cls=OutcomeClass.ABSENT, systemic=out_of_order)
 
     def open(self) -> None:
         """Make ready to call. It takes 50 ms, which must not pass between a permit of the rate limit and its call."""
         self._connected()
+
+    async def warm(self, calls: int) -> None:
+        """Have open connections for so many calls: a handshake must not pass between a permit and its call either."""
+        await self._connected().warm(calls)
 
     async def aclose(self) -> None:
         """Close the connections."""
@@ -75,7 +109,7 @@ class EffectService(ABC):
             self._connection = None
 
     @abstractmethod
-    def _matches(self, effect: dict[str, Any], amount_jpy: int) -> bool:
+    def _matches(self, effect: Mapping[str, Any], amount_jpy: int) -> bool:
         """Whether the rest of the answer is about what was asked for."""
 
     def _connected(self) -> ServiceConnection:
@@ -83,69 +117,39 @@ class EffectService(ABC):
             self._connection = ServiceConnection(self.base_url, self.timeout_seconds)
         return self._connection
 
+    async def _post_batch(self, items: Sequence[BatchItem]) -> httpx.Response:
+        body = batch_calls.batch_body(items, with_keys=self.profile.batch_item_keys)
+        path = self.profile.batch_path or f"{self.send_path}/batch"
+        most = max(MAX_ANSWER_BYTES, len(items) * _ITEM_ANSWER_BYTES)
+        return await self._connected().call("POST", path, body, max_answer_bytes=most)
+
+    def _remembers_key(self, age_seconds: float) -> bool:
+        return self.profile.sends_keys and age_seconds < self.profile.key_ttl_seconds
+
     def _without_look_up(self, age_seconds: float) -> Outcome:
         # While a key is remembered, the same key with the same body is the look-up; otherwise only a person can know.
-        remembered = self.profile.honours_keys and age_seconds < self.profile.key_ttl_seconds
-        cls = OutcomeClass.SEND_AGAIN if remembered else OutcomeClass.MISMATCH
+        cls = OutcomeClass.SEND_AGAIN if self._remembers_key(age_seconds) else OutcomeClass.MISMATCH
         return Outcome(cls, f"{self.word}-OUTCOME-UNKNOWN")
 
+    def _read(self, response: httpx.Response) -> tuple[object, Outcome]:
+        """The answer, and the doubt that it is before anything is read from it.
+
+        No JSON where JSON is due counts against the service as a whole: when nothing else comes, it is out of order.
+        """
+        request_id, status = classify.request_id(response), response.status_code
+        doubt = Outcome(OutcomeClass.AMBIGUOUS, f"{self.word}-OUTCOME-UNKNOWN", status, service_request_id=request_id)
+        try:
+            return json_of(response), doubt
+        except NoJson:
+            return None, replace(doubt, systemic=True)
+
     def _read_look_up(self, response: httpx.Response, order_id: int, amount_jpy: int) -> Outcome:
-        status, answer = response.status_code, json_object(response)
-        if status == 404 and (answer is not None or self.profile.plain_not_found_means_absent):
-            return Outcome(OutcomeClass.ABSENT, f"{self.word}-OUTCOME-UNKNOWN", status)
+        status = response.status_code
         if status == 429:
             return classify.of_refusal(response, self.profile, self.word)
+        answer, doubt = self._read(response)
+        if status == 404 and (isinstance(answer, dict) or self.profile.plain_not_found_means_absent):
+            return replace(doubt, cls=OutcomeClass.ABSENT, systemic=False)
         if not response.is_success:
-            systemic = classify.is_systemic(status)
-            return Outcome(OutcomeClass.AMBIGUOUS, f"{self.word}-OUTCOME-UNKNOWN", status, systemic=systemic)
-        return self._read_effect(response, answer, order_id, amount_jpy)
-
-    def _read_effect(
-        self, response: httpx.Response, effect: dict[str, Any] | None, order_id: int, amount_jpy: int
-    ) -> Outcome:
-        """A 2xx answer: done when it is about this order and this amount, and says so."""
-        outcome = Outcome(
-            OutcomeClass.AMBIGUOUS,
-            f"{self.word}-OUTCOME-UNKNOWN",
-            response.status_code,
-            service_request_id=classify.request_id(response),
-        )
-        if effect is None or _number(effect.get("order_id")) is None:
-            return outcome
-        if _number(effect["order_id"]) != order_id or not self._matches(effect, amount_jpy) or _several(effect):
-            return replace(outcome, cls=OutcomeClass.MISMATCH, reason=f"{self.word}-ANSWER-MISMATCH")
-        status = str(effect.get("status", "completed")).casefold()
-        if status in _FAILED:
-            return replace(outcome, cls=OutcomeClass.REFUSED, reason=classify.declined(self.word))
-        if status not in _SUCCEEDED:
-            return outcome
-        return replace(outcome, cls=OutcomeClass.DONE, reason=None, remote_id=self._remote_id(effect, order_id))
-
-    def _remote_id(self, effect: dict[str, Any], order_id: int) -> str:
-        found = next((str(effect[name]) for name in self.id_fields if effect.get(name) not in (None, "")), None)
-        if found is None:
-            return f"order-{order_id}"
-        if found.isascii() and found.isprintable() and len(found) <= _LONGEST_ID:
-            return found
-        return f"sha256-{hashlib.sha256(found.encode(errors='replace')).hexdigest()}"
-
-
-_LONGEST_ID = 128
-_SUCCEEDED = frozenset(
-    {"completed", "paid", "succeeded", "success", "captured", "sent", "accepted", "queued", "delivered", "ok"}
-)
-_FAILED = frozenset({"declined", "failed", "rejected", "canceled", "cancelled"})
-
-
-def _number(value: object) -> int | None:
-    """An order id, given as a number or as its digits."""
-    if isinstance(value, int) and not isinstance(value, bool):
-        return value
-    if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < 19:
-        return int(value)
-    return None
-
-
-def _several(effect: dict[str, Any]) -> bool:
-    count = _number(effect.get("count"))
-    return count is not None and count > 1
+            return replace(doubt, systemic=classify.is_systemic(status))
+        return self._reader.found(self._reader.inside(answer), order_id, amount_jpy, doubt)

@@ -61,7 +61,7 @@ class Office:
 
 
 @pytest.fixture
-def office(tmp_path: Path, database_url: str, sandbox_services: Callable[..., Any]) -> Office:
+def office(tmp_path: Path, dagster_database_url: str, sandbox_services: Callable[..., Any]) -> Office:
     services = sandbox_services(notifications=["--notification-rate", "0"])
     profile = tmp_path / "profile.toml"
     profile.write_text("rate_per_second = 0\nsettle_seconds = 1\nsecond_look_seconds = 0.5\n", encoding="utf-8")
@@ -69,7 +69,7 @@ def office(tmp_path: Path, database_url: str, sandbox_services: Callable[..., An
         "BULK_ORDERS_HOME": str(tmp_path / "home"),
         "BULK_ORDERS_LANGUAGE": "en",
         "BULK_ORDERS_PAUSE_SECONDS": "1",
-        "DATABASE_URL": database_url,
+        "DATABASE_URL": dagster_database_url,
         "PAYMENT_SERVICE_URL": services.payments.url,
         "NOTIFICATION_SERVICE_URL": services.notifications.url,
         "PAYMENT_SERVICE_PROFILE": str(profile),
@@ -205,7 +205,7 @@ def test_a_lost_key_is_said_before_a_file_is_touched(tmp_path: Path, office: Off
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
 def test_a_command_that_is_ended_half_way_goes_on_where_it_stopped(
-    tmp_path: Path, database_url: str, office: Office, sandbox_services: Callable[..., Any], how: signal.Signals
+    tmp_path: Path, office: Office, sandbox_services: Callable[..., Any], how: signal.Signals
 ) -> None:
     """The services' own ledgers are the witness: one charge and one mail per order, whatever was killed."""
     slow = sandbox_services(["--latency", "0.05"], ["--notification-rate", "0", "--latency", "0.3"])
@@ -215,7 +215,7 @@ def test_a_command_that_is_ended_half_way_goes_on_where_it_stopped(
     write_csv(make_sample(60, seed=7), path, "utf-8")
 
     command = office.start("import", path, "--json")
-    with psycopg.connect(database_url, autocommit=True) as connection:
+    with psycopg.connect(office.environment["DATABASE_URL"], autocommit=True) as connection:
         wait_until(lambda: _mails_done(connection) >= 5)
     os.killpg(command.pid, how)
     command.communicate(timeout=60)

@@ -54,15 +54,15 @@ def test_the_instance_file_is_left_alone_when_nothing_changes(tmp_path: Path) ->
     assert (tmp_path / "dagster.yaml").stat() == first
 
 
+OPTIONS = "options=-csearch_path%3Ddagster%20-csynchronous_commit%3Doff"
+
+
 @pytest.mark.parametrize(
     ("given", "expected"),
     [
-        ("postgresql://u:p@h:5/d", "postgresql+psycopg2://u:p@h:5/d?options=-csearch_path%3Ddagster"),
-        ("postgres://u:p@h:5/d", "postgresql+psycopg2://u:p@h:5/d?options=-csearch_path%3Ddagster"),
-        (
-            "postgresql+psycopg://u@h/d?sslmode=require",
-            "postgresql+psycopg2://u@h/d?sslmode=require&options=-csearch_path%3Ddagster",
-        ),
+        ("postgresql://u:p@h:5/d", f"postgresql+psycopg2://u:p@h:5/d?{OPTIONS}"),
+        ("postgres://u:p@h:5/d", f"postgresql+psycopg2://u:p@h:5/d?{OPTIONS}"),
+        ("postgresql+psycopg://u@h/d?sslmode=require", f"postgresql+psycopg2://u@h/d?sslmode=require&{OPTIONS}"),
     ],
 )
 def test_the_storage_address_names_its_driver_and_schema(given: str, expected: str) -> None:

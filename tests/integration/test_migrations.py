@@ -15,6 +15,7 @@ from resources.database import migrate
 
 ROOT = Path(__file__).resolve().parents[2]
 LEGACY = Path(migrate.__file__).parent / "migrations" / "sql" / "0001_legacy.sql"
+NEWEST = max(path.stem[:4] for path in (LEGACY.parents[1] / "versions").glob("0*.py"))
 FILL = """
     insert into orders (customer_name, customer_email, item_name, quantity, amount, status)
     values ('Taro', 'taro@example.jp', 'apple', 1, 1500.0, 'PAID'),
@@ -193,7 +194,7 @@ def test_two_upgrades_at_once_are_one_after_the_other(legacy_url: str) -> None:
     said = [start.communicate(timeout=30)[1] for start in starts]
 
     assert [(start.returncode, text) for start, text in zip(starts, said, strict=True)] == [(0, b""), (0, b"")]
-    assert run(legacy_url, "select version_num from bulk_orders.alembic_version") == [("0005",)]
+    assert run(legacy_url, "select version_num from bulk_orders.alembic_version") == [(NEWEST,)]
 
 
 def test_a_filled_database_gets_the_same_schema_as_an_empty_one(legacy_url: str, database_url: str) -> None:

@@ -19,6 +19,8 @@ from resources.services.rate_limit import RateLimit
 from sandbox.arrivals import most_in_one_second
 from tests.integration.batches import Installation, limits, services, working
 
+pytestmark = pytest.mark.alone
+
 ROOT = Path(__file__).resolve().parents[2]
 SECONDS = 4.0
 
@@ -147,7 +149,7 @@ def test_without_the_database_nothing_leaves(installation: Installation) -> None
     """The limit fails closed."""
 
     async def wait() -> None:
-        unreachable = Database("postgresql://u:p@127.0.0.1:9/d", Actor("test"))
+        unreachable = Database("postgresql://u:p@127.0.0.1:9/d", Actor("test"), patience_seconds=0.5)
         rate = limited(unreachable, 10.0)
         try:
             await rate.wait()

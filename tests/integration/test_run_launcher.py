@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import dagster as dg
+import psycopg
 import pytest
 from dagster._core.launcher.base import WorkerStatus
 from dagster._core.storage.dagster_run import DagsterRun
@@ -78,6 +79,20 @@ def test_the_same_run_is_worked_on_once_at_a_time(empty_database_url: str) -> No
     with run_lease.held_lease(empty_database_url, RUN.run_id):
         with pytest.raises(BatchBusy), run_lease.held_lease(empty_database_url, RUN.run_id):
             pass
+
+
+def test_a_worker_whose_session_is_cut_takes_its_lease_again(empty_database_url: str) -> None:
+    """The database was restarted: the worker lives, and must not be declared dead."""
+    holders = "select pid from pg_locks where locktype = 'advisory' and granted"
+    with psycopg.connect(empty_database_url, autocommit=True) as admin:
+        with run_lease.held_lease(empty_database_url, RUN.run_id):
+            row = admin.execute(f"select count(pg_terminate_backend(pid, 5000)) from ({holders}) h").fetchone()
+            held_again = children.wait_until(lambda: run_lease.is_held(empty_database_url, RUN.run_id), 20)
+        held_afterwards = run_lease.is_held(empty_database_url, RUN.run_id)
+
+    assert row == (1,)
+    assert held_again
+    assert not held_afterwards
 
 
 def test_two_runs_do_not_hinder_each_other(empty_database_url: str) -> None:

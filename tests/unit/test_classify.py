@@ -9,14 +9,10 @@ import asyncio
 import inspect
 import json
 import socket
-import ssl
 import struct
 import time
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
-from threading import Event, Thread
 from typing import Any
 
 import aiohttp
@@ -26,15 +22,14 @@ from httpx_aiohttp.transport import map_aiohttp_exceptions
 
 from domain.outcomes import LookUp, Outcome, OutcomeClass
 from domain.profiles import ServiceProfile
-from resources.services import classify
+from resources.services import classify, http
 from resources.services.http import MAX_ANSWER_BYTES, AnswerTooLarge
 from resources.services.notifications import NotificationService, mail_body
 from resources.services.payments import PaymentService, payment_body
+from tests.unit.servers import answer, request_of, says, server
 
 ORDER, YEN = 42, 1_500
 GOOD = {"payment_id": "pay_1", "order_id": ORDER, "amount": 1500.0, "currency": "JPY", "status": "completed"}
-
-Talk = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 
 # -- exceptions, each through the real mapping of the transport -------------------------------------------------------
@@ -93,6 +88,31 @@ def test_every_exception_of_httpx_itself_is_doubt_unless_nothing_can_have_been_s
     assert outcome.systemic
 
 
+def subclasses(*roots: type[BaseException]) -> list[type[Exception]]:
+    found, todo = set[type[Any]](), list[type[Any]](roots)
+    while todo:
+        cls = todo.pop()
+        if cls not in found and issubclass(cls, Exception):
+            found.add(cls)
+            todo.extend(cls.__subclasses__())
+    return sorted(found, key=lambda cls: (cls.__module__, cls.__name__))
+
+
+@pytest.mark.parametrize(
+    "cls",
+    subclasses(
+        httpx.HTTPError, httpx.StreamError, httpx.InvalidURL, httpx.CookieConflict, aiohttp.ClientError, OSError
+    ),
+    ids=lambda cls: f"{cls.__module__}.{cls.__name__}",
+)
+def test_no_class_of_error_that_a_call_may_end_in_is_taken_for_certainty_by_itself(cls: type[Exception]):
+    """Also those that a library keeps to itself or adds one day; the proof is in the cause, or in three names."""
+    outcome = classify.of_exception(made(cls), "PAY")
+    never_sent = issubclass(cls, (httpx.UnsupportedProtocol, httpx.InvalidURL, httpx.PoolTimeout))
+
+    assert outcome.cls is (OutcomeClass.NOT_DONE if never_sent else OutcomeClass.AMBIGUOUS)
+
+
 @pytest.mark.parametrize(
     "error",
     [TimeoutError(), OSError(), ValueError(), RuntimeError(), AnswerTooLarge(), UnicodeDecodeError("x", b"", 0, 1, "")],
@@ -130,7 +150,13 @@ def test_every_status_means_one_thing():
     assert {s for s, outcome in outcomes.items() if outcome.cls is OutcomeClass.NOT_DONE} == NOT_DONE
     in_doubt = {s for s, outcome in outcomes.items() if outcome.cls is OutcomeClass.AMBIGUOUS}
     assert in_doubt == set(statuses) - REFUSED - NOT_DONE
-    assert {s for s, outcome in outcomes.items() if outcome.systemic} == {401, 403, 407, *range(500, 600)}
+    assert {s for s, outcome in outcomes.items() if outcome.systemic} == {
+        *range(300, 400),
+        401,
+        403,
+        407,
+        *range(500, 600),
+    }
     assert all(outcome.http_status == s for s, outcome in outcomes.items())
 
 
@@ -144,6 +170,34 @@ def test_a_503_is_a_promise_only_where_the_profile_says_so():
 
     assert refusal(503, promising).cls is OutcomeClass.NOT_DONE
     assert refusal(502, promising).cls is OutcomeClass.AMBIGUOUS
+
+
+@pytest.mark.parametrize("status", [400, 409, 422])
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"error": {"code": "key_reused"}},
+        {"error": {"type": "idempotency_error", "message": "Keys for idempotent requests ..."}},
+        {"errors": [{"title": "Idempotency-Key mismatch"}]},
+        {"detail": "key was used before", "code": "KEY CONFLICT"},
+    ],
+)
+def test_a_key_that_was_used_with_other_content_is_no_refusal(status: int, body: object):
+    """3.12: our mistake; and behind that key there may be a charge."""
+    response = httpx.Response(status, json=body)
+    keys = ServiceProfile(honours_keys=True)
+
+    outcome = classify.of_refusal(response, keys, "PAY")
+
+    assert outcome.cls in (OutcomeClass.MISMATCH, OutcomeClass.AMBIGUOUS)
+    assert status == 409 or outcome.reason == "PAY-KEY-REUSED"
+    assert status == 409 or classify.of_refusal(response, ServiceProfile(), "PAY").cls is OutcomeClass.REFUSED
+
+
+def test_a_503_that_says_when_to_ask_again_is_obeyed():
+    """3.10."""
+    assert refusal(503, retry_after="7").retry_after_seconds == 7.0
+    assert refusal(503).retry_after_seconds is None
 
 
 @pytest.mark.parametrize(
@@ -179,74 +233,6 @@ def test_a_request_id_of_the_service_is_kept_when_it_can_be_nothing_else(header:
 
 
 # -- calls over real sockets ------------------------------------------------------------------------------------------
-
-
-@contextmanager
-def server(talk: Talk) -> Iterator[str]:
-    """A server that does what ``talk`` says with every connection; gives its address."""
-    listening = socket.create_server(("127.0.0.1", 0))
-    running = _Running(talk, listening)
-    thread = Thread(target=lambda: asyncio.run(running.serve()))
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{listening.getsockname()[1]}"
-    finally:
-        running.end()
-        thread.join()
-
-
-class _Running:
-    """One server; whatever its connections still do at the end is cut off and closed."""
-
-    def __init__(self, talk: Talk, listening: socket.socket) -> None:
-        self._talk = talk
-        self._listening = listening
-        self._begun = Event()
-
-    async def serve(self) -> None:
-        self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
-        self._begun.set()
-        async with await asyncio.start_server(self._connection, sock=self._listening):
-            await self._stop.wait()
-            connections = asyncio.all_tasks() - {asyncio.current_task()}
-            for connection in connections:
-                connection.cancel()
-            await asyncio.gather(*connections, return_exceptions=True)
-
-    async def _connection(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
-            await self._talk(reader, writer)
-        except (ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
-            pass
-        finally:
-            writer.close()
-            with suppress(ConnectionError, ssl.SSLError):
-                await writer.wait_closed()
-
-    def end(self) -> None:
-        self._begun.wait()
-        self._loop.call_soon_threadsafe(self._stop.set)
-
-
-async def request_of(reader: asyncio.StreamReader) -> bytes:
-    head = await reader.readuntil(b"\r\n\r\n")
-    length = next((int(line[15:]) for line in head.split(b"\r\n") if line.lower().startswith(b"content-length:")), 0)
-    return head + await reader.readexactly(length)
-
-
-def answer(body: bytes, status: str = "201 Created", *headers: str) -> bytes:
-    lines = [f"HTTP/1.1 {status}", f"Content-Length: {len(body)}", *headers, "", ""]
-    return "\r\n".join(lines).encode() + body
-
-
-def says(raw: bytes) -> Talk:
-    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await request_of(reader)
-        writer.write(raw)
-        await writer.drain()
-        writer.close()
-
-    return talk
 
 
 def pay(url: str, timeout_seconds: float = 2.0, profile: ServiceProfile | None = None) -> Outcome:
@@ -361,6 +347,33 @@ def test_a_kept_connection_that_the_server_has_closed_is_not_used_twice_without_
 
     assert (first.cls, second.cls) == (OutcomeClass.DONE, OutcomeClass.AMBIGUOUS)
     assert len(posts) == 2
+
+
+def test_a_connection_that_was_idle_for_longer_than_servers_keep_it_is_not_used_again(monkeypatch: pytest.MonkeyPatch):
+    """A POST into a connection that is just being closed is in doubt and costs a look-up."""
+    monkeypatch.setattr(http, "_KEEP_ALIVE_SECONDS", 0.05)
+    connections: list[int] = []
+
+    async def keep_open(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        connections.append(0)
+        while True:
+            await request_of(reader)
+            connections[-1] += 1
+            writer.write(answer(json.dumps(GOOD).encode()))
+            await writer.drain()
+
+    async def three_calls(url: str) -> None:
+        service = PaymentService(url, ServiceProfile(), 2.0)
+        for pause in (0.0, 0.0, 0.2):
+            await asyncio.sleep(pause)
+            assert (await service.send(ORDER, YEN, payment_body(ORDER, YEN), "key")).cls is OutcomeClass.DONE
+        await service.aclose()
+
+    with server(keep_open) as url:
+        asyncio.run(three_calls(url))
+
+    assert sum(connections) == 3
+    assert connections[-1] == 1
 
 
 def test_an_answer_that_dribbles_is_cut_by_the_deadline_of_the_whole_call():
@@ -529,8 +542,9 @@ def test_a_plain_404_says_absent_only_where_the_profile_says_so():
 
 @pytest.mark.parametrize(
     ("status", "works"),
-    [("404 Not Found", True), ("405 Not Allowed", True), ("200 OK", True), ("500 Oh", False), ("401 No", False)],
-)
+    [("404 Not Found", True), ("405 Not Allowed", True), ("200 OK", True), ("500 Oh", False), ("401 No", False),
+     ("302 Found", False)],
+)  # fmt: skip
 def test_a_service_that_answers_a_probe_at_all_works(status: str, works: bool):
     async def probe(url: str) -> Outcome:
         service = PaymentService(url, ServiceProfile(look_up=LookUp.NONE), 2.0)
@@ -540,6 +554,20 @@ def test_a_service_that_answers_a_probe_at_all_works(status: str, works: bool):
 
     with server(says(answer(b"", status))) as url:
         assert asyncio.run(probe(url)).systemic is not works
+
+
+@pytest.mark.parametrize(
+    ("body", "systemic"),
+    [
+        (b"<html>We are back soon</html>", True),
+        (b"\x1f\x8b\x08", True),
+        *((b"", False), (b"{}", False), (b"[]", False), (b"null", False)),
+        *((json.dumps(GOOD).encode(), False), (json.dumps({**GOOD, "order_id": 7}).encode(), False)),
+    ],
+)
+def test_what_is_no_json_counts_against_the_service_as_a_whole(body: bytes, systemic: bool):
+    """A maintenance page with a good status must pause the batch; a service that answers nothing is looked up."""
+    assert pay_answered(body, "200 OK").systemic is systemic
 
 
 @pytest.mark.parametrize(
@@ -557,6 +585,48 @@ def test_an_id_that_cannot_be_kept_is_kept_as_its_digest(given: str):
     assert outcome.cls is OutcomeClass.DONE
     assert outcome.remote_id is not None
     assert len(outcome.remote_id) == len("sha256-") + 64
+
+
+DIALECTS: dict[str, tuple[dict[str, Any], object]] = {
+    "as a number in text": ({}, {**GOOD, "order_id": "42", "payment_id": 7, "amount": "1500.00"}),
+    "with more fields": ({}, {**GOOD, "links": {"self": "/x"}, "fees": [1, 2], "customer": None}),
+    "inside another field": ({"answer_field": "data"}, {"data": GOOD, "meta": {"order_id": 9}}),
+    "other names": (
+        {"order_field": "orderRef", "id_field": "txn"},
+        {"orderRef": 42, "txn": "t-1", "amount": 1500, "currency": "JPY", "payment_id": "other"},
+    ),
+    "another word": ({"done_words": ("Settled",)}, {**GOOD, "status": "SETTLED"}),
+}
+
+
+@pytest.mark.parametrize("dialect", DIALECTS)
+def test_an_answer_in_the_service_s_own_way_is_read_as_its_profile_says(dialect: str):
+    settings, document = DIALECTS[dialect]
+    with server(says(answer(json.dumps(document).encode(), "200 OK"))) as url:
+        outcome = pay(url, profile=ServiceProfile(**settings))
+
+    assert outcome.cls is OutcomeClass.DONE
+    assert outcome.remote_id == {"as a number in text": "7", "other names": "t-1"}.get(dialect, "pay_1")
+
+
+@pytest.mark.parametrize("dialect", ["inside another field", "other names", "another word"])
+def test_without_its_profile_such_an_answer_is_doubt_and_never_more(dialect: str):
+    _, document = DIALECTS[dialect]
+
+    assert pay_answered(document).cls is OutcomeClass.AMBIGUOUS
+
+
+@pytest.mark.parametrize(
+    ("found", "cls"),
+    [([], OutcomeClass.ABSENT), ([GOOD], OutcomeClass.DONE), ([GOOD, GOOD], OutcomeClass.MISMATCH),
+     ([{**GOOD, "order_id": 7}], OutcomeClass.MISMATCH), ([None], OutcomeClass.AMBIGUOUS)],
+)  # fmt: skip
+def test_a_look_up_that_lists_is_believed_where_the_profile_says_that_it_lists(found: list[Any], cls: OutcomeClass):
+    with server(says(answer(json.dumps(found).encode(), "200 OK"))) as url:
+        listing, single = look(url, ServiceProfile(look_up_lists=True)), look(url)
+
+    assert listing.cls is cls
+    assert single.cls is OutcomeClass.AMBIGUOUS
 
 
 @pytest.mark.parametrize("honours_keys", [True, False])

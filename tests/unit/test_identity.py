@@ -10,7 +10,7 @@ from datetime import date
 
 import pytest
 
-from domain.identity import batch_id, canonical_body, client_slug, idempotency_key, request_digest
+from domain.identity import batch_id, canonical_body, client_slug, idempotency_key, renewed_key, request_digest
 from domain.states import EffectKind
 
 DIGEST = hashlib.sha256(b"file").digest()
@@ -77,3 +77,13 @@ def test_a_body_has_one_form_only():
 def test_the_digest_of_a_request_is_that_of_its_bytes():
     assert request_digest(b"{}") == hashlib.sha256(b"{}").digest()
     assert request_digest(b'{"a":1}') != request_digest(b'{"a":2}')
+
+
+def test_a_renewed_key_is_another_one_and_the_same_for_whoever_renews_it():
+    """A worker that is killed in between must arrive at the same key; and no two renewals may meet."""
+    old = idempotency_key("20261122-shop-0123456789ab", 7, EffectKind.PAYMENT)
+    renewed = [renewed_key(old, attempt) for attempt in (3, 4, 5)]
+
+    assert renewed == [renewed_key(old, attempt) for attempt in (3, 4, 5)]
+    assert len({old, *renewed}) == 4
+    assert {len(key) for key in renewed} == {len(old)}

@@ -77,6 +77,14 @@ def test_an_effect_that_never_arrives_is_given_to_a_person_in_the_end(attempt: i
     assert after_look(OutcomeClass.SEND_AGAIN, attempt=attempt) is expected
 
 
+@pytest.mark.parametrize("cls", [OutcomeClass.ABSENT, OutcomeClass.SEND_AGAIN])
+def test_an_effect_whose_key_is_spoilt_is_not_sent_again_under_it(cls: OutcomeClass):
+    """The service knows the key with other content: it would refuse for ever, and the mistake is ours."""
+    doubt = Doubt(settled=True, looks=3, absent_looks=1, attempt=1, key_reused=True)
+
+    assert state_after_look_up(Outcome(cls), doubt, PATIENCE) is EffectState.REVIEW
+
+
 @pytest.mark.parametrize("looks", [0, 8])
 def test_a_look_up_in_doubt_proves_nothing_and_is_repeated(looks: int):
     assert after_look(OutcomeClass.AMBIGUOUS, absent_looks=9, looks=looks) is EffectState.UNKNOWN

@@ -30,6 +30,7 @@ def test_every_setting_has_a_variable_of_its_own_and_says_what_it_means():
 def test_only_the_variables_of_the_design_have_no_prefix():
     outside = {"DATABASE_URL", "IMPORT_DIR", "PAYMENT_SERVICE_URL", "NOTIFICATION_SERVICE_URL"}
     outside |= {"PAYMENT_SERVICE_PROFILE", "NOTIFICATION_SERVICE_PROFILE"}
+    outside |= {"PAYMENT_WEBHOOK_SECRET", "PAYMENT_WEBHOOK_SECRET_BEFORE"}
 
     assert {name for name in VARIABLES if not name.startswith("BULK_ORDERS_")} == outside
 
@@ -80,6 +81,10 @@ def test_an_empty_variable_counts_as_not_given():
         ("BULK_ORDERS_POSTGRES_PORT", "70000"),
         ("BULK_ORDERS_POSTGRES_PORT", "-1"),
         ("BULK_ORDERS_LANGUAGE", "fr"),
+        ("BULK_ORDERS_CANARY_PAYMENTS", "-1"),
+        ("BULK_ORDERS_CANARY_FAILED_PERCENT", "100.1"),
+        ("BULK_ORDERS_TOLERATED_FAILED_PERCENT", "-1"),
+        ("BULK_ORDERS_APPROVAL_ABOVE_JPY", "1.5"),
     ],
 )
 def test_a_value_out_of_range_is_refused_by_the_name_of_its_variable(variable: str, text: str):
@@ -102,7 +107,20 @@ def test_a_secret_is_not_shown():
         {"DATABASE_URL": "postgresql://u:pw-canary@h/d", "BULK_ORDERS_ENCRYPTION_KEY": "key-canary"}
     )
 
-    assert not re.search("canary", f"{settings!r} {settings} {settings:}")
+    assert not re.search("(pw|key)-canary", f"{settings!r} {settings} {settings:}")
+
+
+def test_the_secrets_of_the_webhook_are_not_shown_and_not_short():
+    secret = "webhook-canary-0123456789-0123456789"
+    names = ("PAYMENT_WEBHOOK_SECRET", "PAYMENT_WEBHOOK_SECRET_BEFORE")
+
+    assert "webhook-canary" not in repr(Settings.from_environment(dict.fromkeys(names, secret)))
+    for name in names:
+        for weak in ("canary-too-short", "鍵" * 40, "x" * 40 + "\x07"):
+            with pytest.raises(SettingRefused) as refused:
+                Settings.from_environment({name: weak})
+            assert refused.value.facts["variable"] == name
+            assert weak not in str(refused.value.facts)
 
 
 def test_a_password_in_a_service_address_is_not_shown_either():

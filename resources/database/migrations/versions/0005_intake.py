@@ -3,7 +3,7 @@
 from resources.database.migrate import run_sql
 
 revision = "0005"
-down_revision = "0002"
+down_revision = "0004"
 
 
 def upgrade() -> None:

@@ -1,0 +1,288 @@
+"""Crash points: every border that a batch passes is found, and then a worker kills itself there.
+
+All of them, for all four kinds of service, in the first life of a batch and in those that recover it.
+
+Runs without a kill show the first points. A point is exercised when a forked worker has died of SIGKILL exactly there,
+the batch was then brought to its end, and the checker has judged it. What a life after a kill passes, a look-up for
+instance, is new and is killed at too, until nothing new is found. One batch is killed once per stage, so that a chain
+of kills exercises several points. When all points are done, kills at random points follow until there are enough.
+"""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from collections import Counter, deque
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from evidence.boundaries import KILLED
+from evidence.campaign import Budget, Line
+from evidence.ledgers import asked_of
+from evidence.life import FINISHED
+from evidence.profiles import PROFILES
+from evidence.scenario import EvidenceBatch, Ground, NotFinished, Scenario
+
+POINTS_GOAL = 2_000
+CRASHES_GOAL = 20_000
+_SHORT_POINTS = 10  # per profile
+_ROWS, _BAD_ROWS = 7, 2
+_ROWS_AT_RANDOM = 5
+_IN_FLIGHT = 4  # per profile; most of their time they wait for settled answers
+_DRY_RUNS = 3
+_TRIES = 4
+_MOST_KILLS = 10
+_LIFE_SECONDS = 90.0
+_STAGES = ("archive", "validated_csv", "created_orders", "effects", "batch_report")
+_KILLED_STATUS = -9
+
+Path_ = tuple[str, ...]
+
+
+def run(budget: Budget, seed: int) -> list[Line]:
+    """The campaign on ground of its own."""
+    with Ground() as ground:
+        return explore(ground, budget, seed)
+
+
+def explore(ground: Ground, budget: Budget, seed: int) -> list[Line]:
+    """All four profiles side by side."""
+    began = time.monotonic()
+    crashes_goal = 0 if budget.is_short else CRASHES_GOAL // len(PROFILES)
+    with ExitStack() as stack:
+        explorations = [
+            Exploration(stack.enter_context(ground.scenario(name, seed)), budget, seed, crashes_goal)
+            for name in PROFILES
+        ]
+        for one in explorations:
+            one.place.rehearse()
+        with ThreadPoolExecutor(_IN_FLIGHT * len(explorations)) as workers:
+            running = [workers.submit(one.work) for one in explorations for _ in range(_IN_FLIGHT)]
+            for future in running:
+                future.result()
+        for one in explorations:
+            one.judge_ledgers()
+    return _lines(explorations, budget, seed, time.monotonic() - began)
+
+
+def _lines(explorations: Sequence[Exploration], budget: Budget, seed: int, seconds: float) -> list[Line]:
+    found = sum(len(one.to_do) for one in explorations)
+    exercised = sum(len(one.exercised & one.to_do) for one in explorations)
+    crashes = sum(one.crashes for one in explorations)
+    violations = [text for one in explorations for text in one.violations]
+    by_profile = ", ".join(f"{one.name} {len(one.exercised & one.to_do)}/{len(one.to_do)}" for one in explorations)
+    deaths = sum((one.deaths for one in explorations), Counter[int]())
+    depth = ", ".join(f"{count:,} with {kills}" for kills, count in sorted(deaths.items()))
+    crashes_goal = 0 if budget.is_short else CRASHES_GOAL
+    points_goal = max(found, 0 if budget.is_short else POINTS_GOAL)
+    missed = [f"{one.name}: {point}" for one in explorations for point in sorted(one.to_do - one.exercised)]
+    never = f"; not reached: {'; '.join(missed[:5])}" if missed else ""
+    witnessed = "; ".join(f"{one.name} {_said(one.witnessed)}" for one in explorations)
+    speed = f"{crashes / max(seconds, 1):.1f} crashes/s; batches by number of kills: {depth}; {witnessed}"
+    return [
+        Line(
+            "crash points, found and killed at", points_goal, exercised, violations, seed, seconds, by_profile + never
+        ),
+        Line("crashes of forked workers", crashes_goal, crashes, [], seed, seconds, speed),
+    ]
+
+
+def _said(witnessed: Counter[str]) -> str:
+    return ", ".join(f"{name} {count:,}" for name, count in sorted(witnessed.items()))
+
+
+@dataclass(frozen=True, slots=True)
+class _Task:
+    """Kills in their order, one per life; then the batch is finished. ``then``: tried when it goes another way."""
+
+    kills: Path_
+    then: tuple[_Task, ...] = ()
+
+    @classmethod
+    def for_points(cls, points: Path_, afterwards: Path_) -> _Task:
+        """One kill in each stage, and some at random; what is not reached together is tried alone."""
+        return cls((*points, *afterwards), tuple(_repeated((point,), _TRIES) for point in points))
+
+    @classmethod
+    def for_later_point(cls, before: Path_, point: str) -> _Task:
+        """A point that was passed after the kills ``before``; those of earlier stages are left out at first."""
+        place = _STAGES.index(_stage(point))
+        needed = tuple(kill for kill in before if _STAGES.index(_stage(kill)) >= place)
+        return cls((*needed, point), (_repeated((*before, point), _TRIES),))
+
+
+def _repeated(kills: Path_, times: int) -> _Task:
+    return _Task(kills, (_repeated(kills, times - 1),) if times > 1 else ())
+
+
+def _stage(point: str) -> str:
+    return point.partition("|")[0]
+
+
+@dataclass
+class Exploration:
+    """All points of one profile. ``work`` runs in several threads at once."""
+
+    place: Scenario
+    budget: Budget
+    seed: int
+    crashes_goal: int
+    to_do: set[str] = field(default_factory=set)
+    exercised: set[str] = field(default_factory=set)
+    crashes: int = 0
+    deaths: Counter[int] = field(default_factory=Counter)
+    violations: list[str] = field(default_factory=list)
+    witnessed: Counter[str] = field(default_factory=Counter)
+
+    def __post_init__(self) -> None:
+        self.name = self.place.profile.name
+        self._turn = threading.Condition()
+        self._dry_runs = 1 if self.budget.is_short else _DRY_RUNS
+        self._first: dict[str, list[str]] = {stage: [] for stage in _STAGES}
+        self._later: deque[_Task] = deque()
+        self._under_way = 0
+        self._rng = random.Random(f"{self.seed} {self.name}")
+        self._longest = 0
+
+    def work(self) -> None:
+        """Take task after task until there is none."""
+        while (task := self._next()) is not None:
+            try:
+                self._run(task)
+            finally:
+                with self._turn:
+                    self._under_way -= 1
+                    self._turn.notify_all()
+
+    def judge_ledgers(self) -> None:
+        """At the end, the ledgers as a whole; and what they say of how trivial all this was."""
+        self.violations += [f"{self.name}: {found}" for found in self.place.violations()]
+        for service in (self.place.payments, self.place.notifications):
+            self.witnessed += asked_of(service.ledger)
+        for table in ("payments", "notifications"):
+            query = f"select count(*) from {table} where state = 'review'"
+            self.witnessed["left for a person"] += self.place.execute(query)[0][0]
+        if self.crashes and not self.witnessed["done"]:
+            self.violations.append(f"{self.name}: I13: no charge and no mail at all")
+
+    # -- what to do next ----------------------------------------------------------------------------------------------
+
+    def _next(self) -> _Task | None:
+        with self._turn:
+            while True:
+                if self.budget.is_over():
+                    return None
+                task = self._choose()
+                if task is not None:
+                    self._under_way += 1
+                    return task
+                if not self._under_way:
+                    return None
+                self._turn.wait(1.0)
+
+    def _choose(self) -> _Task | None:
+        if self._dry_runs:
+            self._dry_runs -= 1
+            return _Task(())
+        if not self._longest:
+            return None  # the first of the dry runs is still under way
+        # In any order: a campaign that is cut short has been everywhere.
+        kills = tuple(points.pop(self._rng.randrange(len(points))) for points in self._first.values() if points)
+        if kills:
+            return _Task.for_points(kills, tuple(self._random_kills(len(_STAGES) - len(kills), later=True)))
+        if self._later:
+            return self._later.popleft()
+        if self.crashes < self.crashes_goal:
+            return _Task(tuple(self._random_kills(self._rng.randint(2, _MOST_KILLS))))
+        return None
+
+    def _random_kills(self, count: int, *, later: bool = False) -> list[str]:
+        """Numbers of points: the first life is the longest, a later one has less before it."""
+        if self.budget.is_short:
+            return []
+        return [str(self._rng.randint(1, self._longest // (2 if later or life else 1))) for life in range(count)]
+
+    def _learn(self, passed: Sequence[str], before: Path_) -> None:
+        with self._turn:
+            if self.budget.is_short:
+                # A sample of what the first life passes, drawn anew with every seed.
+                passed = [] if self._longest else self._rng.sample(passed, min(_SHORT_POINTS, len(passed)))
+            self._longest = self._longest or len(passed)
+            for point in passed:
+                if point in self.to_do or point.startswith("start|"):
+                    continue
+                self.to_do.add(point)
+                if before:
+                    self._later.append(_Task.for_later_point(before, point))
+                else:
+                    self._first[_stage(point)].append(point)
+            self._turn.notify_all()
+
+    # -- one batch ----------------------------------------------------------------------------------------------------
+
+    def _run(self, task: _Task) -> None:
+        at_random = bool(task.kills) and "|" not in task.kills[0]
+        batch = self.place.batch(*((_ROWS_AT_RANDOM, 1) if at_random else (_ROWS, _BAD_ROWS)))
+        killed: list[str] = []
+        try:
+            for kill in task.kills:
+                point = self._life(batch, kill, tuple(killed))
+                if point is None:
+                    break
+                killed.append(point)
+            else:
+                self._life(batch, None, tuple(killed))
+            batch.finish(life_seconds=_LIFE_SECONDS)
+            found = [f"{self.name}, kills at {killed}: {violation}" for violation in batch.violations()]
+        except NotFinished as stuck:
+            found = [f"{self.name}, kills at {killed}: stuck: {stuck}"]
+        batch.remove()
+        with self._turn:
+            self.violations += found
+            self.exercised |= set(killed)
+            self.deaths[len(killed)] += 1
+            self._try_again(task)
+
+    def _life(self, batch: EvidenceBatch, kill: str | None, before: Path_) -> str | None:
+        """One life; the point it died at, or None when it ended by itself.
+
+        Raises:
+            NotFinished: it does neither.
+        """
+        trace = batch.folder / f"trace-{batch.lives}"
+        life = batch.begin(kill=kill, trace=trace)
+        status = life.wait(_LIFE_SECONDS)
+        if status is None:
+            life.signal()
+            raise NotFinished(f"a life of more than {_LIFE_SECONDS:g} s")
+        passed, died_at = _read(trace)
+        self._learn(passed, before)
+        if status == _KILLED_STATUS and died_at:
+            with self._turn:
+                self.crashes += 1
+            return died_at
+        if status not in (FINISHED, _KILLED_STATUS):
+            with self._turn:
+                self.violations.append(f"{self.name}, kills at {list(before)}: a life ended with {batch.reason()}")
+        return None
+
+    def _try_again(self, task: _Task) -> None:
+        """Threads take turns differently each time: a point that was not passed this time is tried again."""
+        for other in task.then:
+            if "|" in other.kills[-1] and other.kills[-1] not in self.exercised:
+                self._later.append(other)
+
+
+def _read(trace: Path) -> tuple[list[str], str | None]:
+    """The points that a life passed, and the one it died at."""
+    passed: list[str] = []
+    died_at = None
+    for line in trace.read_text(encoding="utf-8").splitlines():
+        point, tab, _ = line.partition(KILLED)
+        passed.append(point)
+        died_at = point if tab else died_at
+    return passed, died_at

@@ -1,0 +1,1 @@
+"""Bugs planted in the protocol on purpose, one at a time: each must be caught, or the tests are worth nothing."""

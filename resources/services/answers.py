@@ -1,0 +1,94 @@
+"""What the body of an answer says about an effect. Done only when it is about this order and this amount, and says so.
+
+Services differ in what the contract leaves open: ids as numbers or text, further fields, other words for success, the
+effect inside another field. What is spelt differently is read; what is named differently stands in the profile.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from domain.outcomes import Outcome, OutcomeClass
+from domain.profiles import ServiceProfile
+from resources.services import classify
+
+_LONGEST_ID = 128
+_SUCCEEDED = frozenset(
+    {"completed", "paid", "succeeded", "success", "captured", "sent", "accepted", "queued", "delivered", "ok"}
+)
+_FAILED = frozenset({"declined", "failed", "rejected", "canceled", "cancelled"})
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerReader:
+    """Reads the answers of one service.
+
+    ``word`` is PAY or MAIL; ``id_fields`` may name the effect; ``matches`` says whether the rest of an effect is about
+    so many yen.
+    """
+
+    word: str
+    profile: ServiceProfile
+    id_fields: tuple[str, ...]
+    matches: Callable[[Mapping[str, Any], int], bool]
+
+    def inside(self, answer: object) -> object:
+        """What the profile says the answer is wrapped around; the answer itself where it says nothing."""
+        if self.profile.answer_field and isinstance(answer, dict):
+            return answer.get(self.profile.answer_field)
+        return answer
+
+    def order_of(self, effect: Mapping[str, Any]) -> int | None:
+        """The order that an effect is about."""
+        return number(effect.get(self.profile.order_field))
+
+    def effect(self, effect: object, order_id: int, amount_jpy: int, outcome: Outcome) -> Outcome:
+        """What an effect shown with a good status means; ``outcome`` is the doubt that it otherwise stays."""
+        if not isinstance(effect, dict) or self.order_of(effect) is None:
+            return outcome
+        if self.order_of(effect) != order_id or not self.matches(effect, amount_jpy) or _several(effect):
+            return self.mismatch(outcome)
+        status = str(effect.get("status", "completed")).casefold()
+        if status in _FAILED:
+            return replace(outcome, cls=OutcomeClass.REFUSED, reason=classify.declined(self.word))
+        if status not in _SUCCEEDED and status not in self.profile.done_words:
+            return outcome
+        return replace(outcome, cls=OutcomeClass.DONE, reason=None, remote_id=self._remote_id(effect, order_id))
+
+    def found(self, answer: object, order_id: int, amount_jpy: int, outcome: Outcome) -> Outcome:
+        """What a look-up that was answered well means. A list, where it is one, holds none, the one, or too many."""
+        if not self.profile.look_up_lists or not isinstance(answer, list):
+            return self.effect(answer, order_id, amount_jpy, outcome)
+        if not answer:
+            return replace(outcome, cls=OutcomeClass.ABSENT)
+        return self.effect(answer[0], order_id, amount_jpy, outcome) if len(answer) == 1 else self.mismatch(outcome)
+
+    def mismatch(self, outcome: Outcome) -> Outcome:
+        """An answer about something else: never done, whatever it says."""
+        return replace(outcome, cls=OutcomeClass.MISMATCH, reason=f"{self.word}-ANSWER-MISMATCH")
+
+    def _remote_id(self, effect: Mapping[str, Any], order_id: int) -> str:
+        names = (self.profile.id_field,) if self.profile.id_field else self.id_fields
+        found = next((str(effect[name]) for name in names if effect.get(name) not in (None, "")), None)
+        if found is None:
+            return f"order-{order_id}"
+        if found.isascii() and found.isprintable() and len(found) <= _LONGEST_ID:
+            return found
+        return f"sha256-{hashlib.sha256(found.encode(errors='replace')).hexdigest()}"
+
+
+def number(value: object) -> int | None:
+    """An order id, given as a number or as its digits."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        return value
+    if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < 19:
+        return int(value)
+    return None
+
+
+def _several(effect: Mapping[str, Any]) -> bool:
+    count = number(effect.get("count"))
+    return count is not None and count > 1

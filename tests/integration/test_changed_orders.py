@@ -1,0 +1,91 @@
+"""Orders that somebody changed between plan and send are not charged, and nobody is told that they are paid.
+
+The order system works on the same tables; nobody asks us before it cancels an order (3.24, 5.10 of the fault list).
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+import pytest
+
+from assets.payments.planning import plan_payments
+from domain.states import EffectKind
+from resources.database import effects
+from tests.integration.batches import Installation, services, work_through
+
+PAYMENTS_ONLY = frozenset({EffectKind.PAYMENT})
+
+
+def planned(installation: Installation, rows: int) -> tuple[str, list[int]]:
+    """A batch whose payments are planned: its own check of the books has been passed."""
+    batch = installation.ordered(rows)
+    with installation.database.hold_batch(batch) as hold:
+        plan_payments(hold)
+    return batch, installation.order_ids(batch)
+
+
+def claimed(installation: Installation, batch: str, kind: EffectKind, limit: int = 100) -> list[int]:
+    with installation.database.hold_batch(batch) as hold:
+        claims = hold.run(lambda tx: effects.claim(tx, kind, batch, hold.epoch, limit))
+    return [claim.order.order_id for claim in claims]
+
+
+@pytest.mark.parametrize(
+    "change", ["status = 'CANCELLED'", "status = 'PAID'", "amount = amount + 1", "paid_at = now()", "currency = 'USD'"]
+)
+def test_a_payment_whose_order_was_changed_is_never_claimed(installation: Installation, change: str) -> None:
+    batch, ids = planned(installation, 4)
+    if "currency" in change:
+        installation.execute("alter table orders drop constraint orders_batch_is_complete")
+    installation.execute(f"update orders set {change} where order_id = %s", ids[1])
+
+    assert claimed(installation, batch, EffectKind.PAYMENT) == [ids[0], *ids[2:]]
+    assert installation.states("payments", batch)[ids[1]] == ("cancelled", "PAY-ORDER-CHANGED")
+
+
+def test_a_changed_order_keeps_no_other_waiting(installation: Installation) -> None:
+    """Claims are made in small groups; the first of them are all changed here."""
+    batch, ids = planned(installation, 6)
+    installation.execute("update orders set status = 'CANCELLED' where order_id = any(%s)", ids[:4])
+
+    assert claimed(installation, batch, EffectKind.PAYMENT, limit=2) == ids[4:]
+
+
+def test_a_batch_with_cancelled_orders_comes_to_its_end(
+    installation: Installation, payments: Any, notifications: Any
+) -> None:
+    batch, ids = planned(installation, 8)
+    gone, left = ids[:3], ids[3:]
+    installation.execute("update orders set status = 'CANCELLED' where order_id = any(%s)", gone)
+
+    of = services(str(payments.http.base_url), str(notifications.http.base_url))
+    _, books = work_through(installation, batch, of)
+
+    asked = payments.rows("SELECT order_id FROM requests WHERE order_id BETWEEN ? AND ?", ids[0], ids[-1])
+    assert Counter(order_id for (order_id,) in asked) == Counter(left)
+    assert sorted(installation.states("notifications", batch)) == left
+    assert books.everything_settled
+    assert not books.everything_succeeded
+    status = installation.execute("select distinct status from orders where order_id = any(%s)", gone)
+    assert status == [("CANCELLED",)], "it is left as the order system has it"
+
+
+@pytest.mark.parametrize("status", ["REFUNDED", "CANCELLED", "PENDING"])
+def test_nobody_is_told_that_an_order_is_paid_which_is_not_any_more(
+    installation: Installation, payments: Any, notifications: Any, status: str
+) -> None:
+    batch = installation.ordered(4)
+    ids = installation.order_ids(batch)
+    of = services(str(payments.http.base_url), str(notifications.http.base_url))
+    work_through(installation, batch, of, selected=PAYMENTS_ONLY)
+    installation.execute("update orders set status = %s where order_id = %s", status, ids[2])
+    installation.execute("update orders set status = 'SHIPPED' where order_id = %s", ids[3])
+
+    _, books = work_through(installation, batch, of)
+
+    mailed = notifications.rows("SELECT order_id FROM mails WHERE order_id BETWEEN ? AND ?", ids[0], ids[-1])
+    assert sorted(order_id for (order_id,) in mailed) == [ids[0], ids[1], ids[3]]
+    assert installation.states("notifications", batch)[ids[2]] == ("cancelled", "MAIL-NOT-PAID")
+    assert books.everything_settled
