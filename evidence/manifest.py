@@ -86,7 +86,7 @@ _FAULTS: dict[str, Callable[[Row, Row], None]] = {
     "ORD-AMOUNT-RANGE": _put(amount="99"),
     "ORD-NUMBER-MISSING": _put(order_number=""),
     "ORD-NUMBER-DUPLICATE": lambda row, first: row.update(order_number=first["order_number"]),
-    "ORD-AMOUNT-FORMAT": _put(amount="1,000円"),
+    "ORD-AMOUNT-FORMAT": _put(amount="千円"),
 }
 
 
