@@ -25,11 +25,15 @@ _TEMPLATE = "test_template"
 _DAGSTER_TEMPLATE = "test_template_dagster"
 _numbers = itertools.count(1)
 _LONG_FOLDERS = ("e2e", "crash")
+_LONG_SECONDS = 400  # whole systems are started there; elsewhere the everyday limit holds
 
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Files with few and long tests first: of several processes none is left with them alone at the end."""
+    """Files with few and long tests first, so that no process is left alone with them; and more time for each."""
+    for item in items:
+        if item.path.parent.name in _LONG_FOLDERS and item.get_closest_marker("timeout") is None:
+            item.add_marker(pytest.mark.timeout(_LONG_SECONDS))
     items.sort(key=lambda item: item.path.parent.name not in _LONG_FOLDERS)
 
 
