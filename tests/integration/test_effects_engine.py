@@ -45,7 +45,7 @@ def mails(notifications: Any, order_ids: list[int]) -> Counter[int]:
 
 def arrived(service: Any) -> int:
     """The number of the last request, of whatever kind."""
-    return int(service.rows("SELECT max(request_id) FROM requests")[0][0])
+    return int(service.rows("SELECT coalesce(max(request_id), 0) FROM requests")[0][0])
 
 
 def once(order_ids: list[int]) -> Counter[int]:
