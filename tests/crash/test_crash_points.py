@@ -16,7 +16,8 @@ def test_workers_that_kill_themselves_anywhere_lose_and_double_nothing(ground: G
     """A sample of the points, with a new seed each time; the seed is in the table."""
     lines = crash_points.explore(ground, Budget("short"), seed=random.SystemRandom().randrange(1, 1_000_000))
 
-    assert all(line.holds for line in lines), table(lines)
+    assert not any(line.violations for line in lines), table(lines)
+    # Not all of them: a border that only some thread timings pass may not be passed again; the long campaign tells.
     assert lines[0].done >= 30, table(lines)
 
 

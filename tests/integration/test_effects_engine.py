@@ -18,6 +18,7 @@ from domain.outcomes import LookUp
 from domain.states import EffectKind
 from resources.database import effects
 from resources.database.books import Books
+from resources.local import children
 from tests.integration.batches import Installation, limits, order_row, services, work_through, working
 
 
@@ -44,7 +45,7 @@ def mails(notifications: Any, order_ids: list[int]) -> Counter[int]:
 
 def arrived(service: Any) -> int:
     """The number of the last request, of whatever kind."""
-    return int(service.rows("SELECT max(request_id) FROM requests")[0][0])
+    return int(service.rows("SELECT coalesce(max(request_id), 0) FROM requests")[0][0])
 
 
 def once(order_ids: list[int]) -> Counter[int]:
@@ -380,13 +381,14 @@ def effects_of(installation: Installation, batch: str) -> list[tuple[Any, ...]]:
 
 def test_a_fenced_worker_writes_nothing_more(installation: Installation, charging: Any, notifications: Any) -> None:
     """Its lock was lost and a successor has begun: neither a result nor a new intent of it may count."""
-    charging.behave(latency_seconds=0.3)
+    charging.behave(latency_seconds=1.0)
     batch = installation.ordered(40)
     of = between(charging, notifications)
 
     with working(installation, batch, of, limits(concurrency=4, chunk=4)) as work:
         reports = work.reports()
         next(reports)
+        assert children.wait_until(lambda: "sending" in {row[1] for row in effects_of(installation, batch)}, 10)
         installation.execute("update batches set lease_epoch = lease_epoch + 1 where batch_id = %s", batch)
         installation.execute(
             "update payments set lease_epoch = lease_epoch + 1 where batch_id = %s and state = 'sending'", batch
