@@ -2,7 +2,7 @@
 # PYTHON names another interpreter: make demo PYTHON=/path/to/python3.12
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev demo test evidence up check bench fuzz lock
+.PHONY: help setup setup-dev demo test evidence up check bench fuzz errors-page lock
 
 # Without cached bytecode every start pays for compiling again; a PYTHONPATH of somebody else's brings surprises.
 unexport PYTHONDONTWRITEBYTECODE PYTHONPATH
@@ -12,7 +12,7 @@ PY := .venv/bin/python
 CLI := $(PY) -m orchestration.cli.main
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' Makefile
 
 setup: ## Make the environment in .venv (the others do it by themselves)
 	@sh deploy/environment.sh runtime
@@ -47,8 +47,12 @@ check: setup-dev ## Check style, types, the rooms' one-way imports, and Dagster'
 bench: setup-dev ## Measure speed and memory, as ratios to what the machine can do
 	@$(PY) -m benchmarks $(ARGS)
 
-fuzz: setup-dev ## Read 20,000 damaged files (the suite reads 1,000); FILES=n for another number
-	@BULK_ORDERS_FUZZ_FILES=$(or $(FILES),20000) $(PY) -m pytest tests/unit/test_reading_fuzz.py $(ARGS)
+fuzz: setup-dev ## Read 20,000 damaged files of a new seed (the suite reads 1,000); FILES=n SEED=n for others
+	@BULK_ORDERS_FUZZ_FILES=$(or $(FILES),20000) BULK_ORDERS_FUZZ_SEED=$(or $(SEED),$(shell date +%s)) \
+		$(PY) -m pytest tests/unit/test_reading_fuzz.py $(ARGS)
+
+errors-page: setup-dev ## Write docs/errors.md, the page of all error codes, anew
+	@$(PY) -m domain.error_page docs/errors.md
 
 lock: ## Write the lock files anew (needs uv on PATH)
 	uv pip compile $(LOCK) pyproject.toml -o requirements.lock

@@ -2,8 +2,9 @@
 
 Families: ORD a fault of one row, FILE a whole file, READ how a file was read, PAY and MAIL the outcome of a payment or
 a mail, BATCH a batch, SYS the surroundings. Codes are stable: people search for them, reports hold them. Texts are in
-``locales/<language>.toml``, each with what is wrong (``message``) and what to do (``remedy``); another language is
-another file. Loaded lazily.
+``locales/<language>.toml``, each with what is wrong (``message``), how it comes to that (``cause``) and what to do
+(``remedy``). The file also has the names of our columns and the words that commands show; another language is another
+file. Loaded lazily. ``docs/errors.md`` is made of it (``domain/error_page.py``).
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from domain.errors import BulkOrdersError, Fact
 from domain.money import MAX_JPY, MIN_JPY, format_yen
@@ -25,9 +27,10 @@ _LOCALES = Path(__file__).parent / "locales"
 
 @dataclass(frozen=True, slots=True)
 class Text:
-    """What is wrong, and what to do about it; before `fill`, with ``{placeholders}``."""
+    """What is wrong, how it usually comes to that, and what to do; before `fill`, with ``{placeholders}``."""
 
     message: str
+    cause: str
     remedy: str
 
 
@@ -48,6 +51,10 @@ _RETRY_CANNOT_HELP = (
     "ORD-NUMBER-DUPLICATE",
     "ORD-NUMBER-EARLIER",
     "ORD-LINES-SEVERAL",
+    "ORD-LINES-DIFFER",
+    "ORD-LINES-RANGE",
+    "ORD-LINES-REJECTED",
+    "ORD-LINES-UNSURE",
     "ORD-NAME-MISSING",
     "ORD-EMAIL-MISSING",
     "ORD-EMAIL-FORMAT",
@@ -68,6 +75,11 @@ _RETRY_CANNOT_HELP = (
     "ORD-DATE-NO-YEAR",
     "ORD-DATE-ERA",
     "ORD-DATE-RANGE",
+    "ORD-REPAIR-MARK",
+    "ORD-REPAIR-TWICE",
+    "ORD-REPAIR-LINES",
+    "ORD-REPAIR-ACCEPTED",
+    "ORD-REPAIR-DONE",
     # a whole file
     "FILE-NOT-FOUND",
     "FILE-IS-DIRECTORY",
@@ -88,6 +100,7 @@ _RETRY_CANNOT_HELP = (
     "FILE-COLUMNS-AMBIGUOUS",
     "FILE-PROFILE-COLUMN",
     "FILE-PROFILE-INVALID",
+    "FILE-LINES-AMOUNT",
     "FILE-TOO-MANY-COLUMNS",
     "FILE-TOO-MANY-ROWS",
     "FILE-TOO-LARGE",
@@ -95,6 +108,12 @@ _RETRY_CANNOT_HELP = (
     "FILE-QUOTE-UNCLOSED",
     "FILE-TOTAL-ROWS",
     "FILE-TOTAL-YEN",
+    "FILE-SIDE-ROWS",
+    "FILE-SIDE-YEN",
+    "FILE-SIDE-UNREADABLE",
+    "FILE-SIDE-MISSING",
+    "FILE-SIDE-SEVERAL",
+    "FILE-SIDE-ALONE",
     "FILE-TIME-LIMIT",
     "FILE-WORKBOOK-PROTECTED",
     "FILE-WORKBOOK-BROKEN",
@@ -102,6 +121,9 @@ _RETRY_CANNOT_HELP = (
     "FILE-WORKBOOK-UNSAFE",
     "FILE-SHEET-UNSURE",
     "FILE-SHEET-NOT-FOUND",
+    "FILE-REPAIR-FOREIGN",
+    "FILE-REPAIR-CLIENT",
+    "FILE-REPAIR-SEVERAL",
     "FILE-DUPLICATE",
     "FILE-ARCHIVE-CHANGED",
     "FILE-ARCHIVE-MISSING",
@@ -120,6 +142,7 @@ _RETRY_CANNOT_HELP = (
     "READ-COLUMN-SYSTEM",
     "READ-COLUMN-NAME",
     "READ-COLUMN-PARTS",
+    "READ-REPAIR-FILE",
     "READ-CELL-WIDTH",
     "READ-CELL-KANA",
     "READ-CELL-CURRENCY",
@@ -135,6 +158,7 @@ _RETRY_CANNOT_HELP = (
     "PAY-REFUSED",
     "PAY-LIMIT",
     "PAY-OUTCOME-UNKNOWN",
+    "PAY-NEAR-DUPLICATE",
     "PAY-ANSWER-MISMATCH",
     "PAY-KEY-REUSED",
     "PAY-EVENT-MISMATCH",
@@ -167,6 +191,8 @@ _RETRY_CANNOT_HELP = (
     "BATCH-NOTHING-TO-APPROVE",
     "BATCH-PERSON-UNKNOWN",
     "BATCH-ROW-NOT-IN-REVIEW",
+    "BATCH-ROW-NEVER-SENT",
+    "BATCH-ROW-NOT-ALIKE",
     "BATCH-REMOTE-ID-TAKEN",
     "BATCH-REMOTE-ID-REFUSED",
     "BATCH-NOTE-REFUSED",
@@ -198,6 +224,7 @@ _RETRY_CANNOT_HELP = (
 )
 _RETRY_MAY_HELP = (
     "FILE-CHANGED",
+    "FILE-SIDE-AWAITED",
     "PAY-RETRIES-EXHAUSTED",
     "PAY-SERVICE-UNAVAILABLE",
     "PAY-ACCESS-DENIED",
@@ -223,6 +250,12 @@ _RETRY_MAY_HELP = (
 CODES: Mapping[str, bool] = dict.fromkeys(_RETRY_CANNOT_HELP, False) | dict.fromkeys(_RETRY_MAY_HELP, True)
 """Every code, and whether trying again, with nothing changed by a person, may help."""
 
+FAMILIES = ("ORD", "FILE", "READ", "PAY", "MAIL", "BATCH", "SYS")
+CODES_BY_FAMILY: tuple[str, ...] = tuple(sorted(CODES, key=lambda code: FAMILIES.index(code.partition("-")[0])))
+"""Within a family in the order in which they stand above."""
+
+Words = Mapping[str, str]
+
 _ALWAYS_KNOWN: Mapping[str, Fact] = {"min_yen": format_yen(MIN_JPY), "max_yen": format_yen(MAX_JPY)}
 
 
@@ -246,15 +279,39 @@ def text(code: str, language: str) -> Text:
 
 def fill(code: str, facts: Mapping[str, Fact], language: str) -> Text:
     """The texts of ``code`` for a person; a fact that is missing shows as ``?`` rather than breaking the message."""
-    known = _Facts({**_ALWAYS_KNOWN, **facts})
+    known = _Facts({**_ALWAYS_KNOWN, **facts, **_in_words(facts, language)})
     template = text(code, language)
-    return Text(template.message.format_map(known), template.remedy.format_map(known))
+    return Text(*(part.format_map(known) for part in (template.message, template.cause, template.remedy)))
 
 
 def describe(error: BulkOrdersError, language: str) -> str:
     """One clear line: code, what is wrong, what to do."""
     filled = fill(error.code, error.facts, language)
     return f"{error.code}: {filled.message} {filled.remedy}"
+
+
+def words(section: str, language: str) -> Words:
+    """The words of one command or page; English ones where the language lacks them."""
+    return {**_locale(FALLBACK_LANGUAGE)["words"][section], **_locale(language).get("words", {}).get(section, {})}
+
+
+def column_name(name: str, language: str) -> str:
+    """What people call one of our columns, with our own name for it; a name that is none of ours stays."""
+    return str(_locale(language).get("columns", {}).get(name, name))
+
+
+def _in_words(facts: Mapping[str, Fact], language: str) -> Mapping[str, Fact]:
+    """The facts that name columns or kinds of effects, in the reader's language; stored they have our own names."""
+    found: dict[str, Fact] = {}
+    for fact in _NAMING_COLUMNS & facts.keys():
+        names = str(facts[fact]).split(", ")
+        found[fact] = words("lists", language)["between"].join(column_name(name, language) for name in names)
+    for fact in _NAMING_EFFECTS & facts.keys():
+        found[fact] = words("effects", language).get(str(facts[fact]), facts[fact])
+    return found
+
+
+_NAMING_COLUMNS, _NAMING_EFFECTS = {"column", "columns"}, {"kind", "service"}
 
 
 class _Facts(dict[str, Fact]):
@@ -264,8 +321,16 @@ class _Facts(dict[str, Fact]):
 
 @cache
 def _texts(language: str) -> Mapping[str, Text]:
-    path = _LOCALES / f"{language}.toml"
+    entries = _locale(language)
+    return {
+        code: Text(entry["message"], entry.get("cause", ""), entry["remedy"])
+        for code, entry in entries.items()
+        if code.isupper()
+    }
+
+
+@cache
+def _locale(language: str) -> Mapping[str, Any]:
     if language not in languages():
         return {}
-    entries = tomllib.loads(path.read_text(encoding="utf-8"))
-    return {code: Text(entry["message"], entry["remedy"]) for code, entry in entries.items()}
+    return tomllib.loads((_LOCALES / f"{language}.toml").read_text(encoding="utf-8"))

@@ -23,7 +23,11 @@ _DATED = re.compile(
     r"|(?:Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec)-[0-9]{1,4}",
     re.IGNORECASE,
 )
-_ERROR_VALUE = re.compile(r"#(?:N/A|VALUE!|REF!|DIV/0!|NUM!|NAME\?|NULL!|SPILL!|CALC!|#+)", re.IGNORECASE)
+_ERROR_VALUE = re.compile(
+    r"#(?:N/A|VALUE!|REF!|DIV/0!|NUM!|NAME\?|NULL!|SPILL!|CALC!|FIELD!|BLOCKED!|CONNECT!|UNKNOWN!|BUSY!|EXTERNAL!"
+    r"|PYTHON!|TIMEOUT!|GETTING_DATA|#+)",
+    re.IGNORECASE,
+)
 
 
 def damage_of(text: str) -> str | None:

@@ -197,6 +197,8 @@ def test_a_full_width_mail_address_is_read() -> None:
         ("2-Jan", damage.DATED),
         ("Jan-26", damage.DATED),
         ("#N/A", damage.ERROR_VALUE),
+        ("#SPILL!", damage.ERROR_VALUE),
+        ("#GETTING_DATA", damage.ERROR_VALUE),
         ("#######", damage.ERROR_VALUE),
     ],
 )
@@ -207,3 +209,9 @@ def test_what_a_spreadsheet_did_to_a_code_shows(cell: str, code: str) -> None:
 @pytest.mark.parametrize("cell", ["N-001", "2024E", "1E", "A1E+5", "0012", "ABC-1-2", "2026-001", "", "#1001"])
 def test_a_whole_code_is_no_damage(cell: str) -> None:
     assert damage.damage_of(cell) is None
+
+
+@pytest.mark.parametrize("space", [" ", "\t", "\u3000"])
+def test_an_amount_before_a_field_of_spaces_takes_no_time(space: str) -> None:
+    """Looked for the word for yen from each space, one cell took a second, and a file has thirty thousand."""
+    assert read_number("@" + space * 200_000 + "x").refusal == amounts.FORMAT

@@ -149,7 +149,7 @@ def whole(table: SourceTable) -> object:
 def test_however_a_file_is_cut_into_parts_it_is_the_same_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, encoding: str, end: str
 ):
-    """Cut within characters, cells, line ends and quoted line breaks."""
+    """Cut within characters, cells, line ends and quoted line breaks; by octets and by lines."""
     rows = [
         ["A-1", "見本 カロミ", "a@example.jp", "500"],
         ["A-2", 'two\nlines "q"', "b@example.jp", "500"],
@@ -160,8 +160,9 @@ def test_however_a_file_is_cut_into_parts_it_is_the_same_file(
     path.write_bytes(text.replace("\n", end).encode(encoding))
     expected = whole(read_orders_file(path, ReadingLimits()))
     assert len(expected[0]) == 91  # type: ignore[index]
-    for block in (64, 97, 501):
+    for block, lines in ((64, 200), (97, 2), (501, 3), (10_000, 2), (10_000, 7)):
         monkeypatch.setattr(octets, "BLOCK_OCTETS", block)
+        monkeypatch.setattr(csv_file, "_LINES_OF_PART", lines)
         monkeypatch.setattr(csv_file, "BLOCK_OCTETS", block)
         monkeypatch.setattr(csv_file, "EXCERPT_OCTETS", 400)
         tables = list(read_order_tables(path, ReadingLimits()))

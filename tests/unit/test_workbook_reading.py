@@ -1,134 +1,20 @@
-"""Workbooks as offices send them, and as strangers would: the right cells, or a refusal that says what to do."""
+"""Workbooks as offices send them: the right cells, and what was taken is stated."""
 
 from __future__ import annotations
 
 import io
-import struct
-import subprocess
-import time
 import warnings
-import zipfile
-from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
 
-import psutil
 import pytest
-import xlsxwriter
 
-from assets.validated_csv.limits import ReadingLimits
-from assets.validated_csv.order_file import read_orders_file
-from assets.validated_csv.reading import workbook_child
 from assets.validated_csv.reading.taken import Wishes
-from assets.validated_csv.source_table import SourceTable
-from domain.errors import FileRefused
-
-HEADER = ["order_number", "customer_name", "email", "amount", "ordered_on", "postal_code"]
-NS = 'xmlns="http://schemas.openxmlformats.org/spreadsheetml/2006/main"'
-RELATION = "http://schemas.openxmlformats.org/officeDocument/2006/relationships"
-PACKAGE = "http://schemas.openxmlformats.org/package/2006/relationships"
-
-
-Book = bytes | Mapping[str, str | bytes]
-
-
-def cell(reference: str, value: object) -> str:
-    """A cell: XML as it is, with ``@`` for its reference; text; or a number."""
-    if isinstance(value, str) and value.startswith("<"):
-        return value.replace("@", f'r="{reference}"')
-    if isinstance(value, str):
-        return f'<c r="{reference}" t="inlineStr"><is><t>{value}</t></is></c>'
-    return f'<c r="{reference}"><v>{value}</v></c>'
-
-
-def row(number: int, *values: object, attributes: str = "") -> str:
-    """A row of a sheet; None leaves a cell out."""
-    cells = (cell(f"{'ABCDEFGH'[at]}{number}", value) for at, value in enumerate(values) if value is not None)
-    return f'<row r="{number}"{attributes}>{"".join(cells)}</row>'
-
-
-def book(
-    rows: str, *, shared: str = "", styles: str = "", merged: str = "", date_1904: bool = False, head: str = ""
-) -> dict[str, str]:
-    """The parts of a workbook with one sheet."""
-    xml = '<?xml version="1.0" encoding="UTF-8"?>'
-    names = ("worksheets/sheet1.xml", "styles.xml", "sharedStrings.xml")
-    kinds = ("worksheet", "styles", "sharedStrings")
-    links = "".join(
-        f'<Relationship Id="r{at}" Type="{RELATION}/{kind}" Target="{name}"/>'
-        for at, (kind, name) in enumerate(zip(kinds, names, strict=True))
-    )
-    return {
-        "[Content_Types].xml": f'{xml}<Types xmlns="http://schemas.openxmlformats.org/package/2006/content-types"/>',
-        "_rels/.rels": f'{xml}<Relationships xmlns="{PACKAGE}"><Relationship Id="r0" '
-        f'Type="{RELATION}/officeDocument" Target="xl/workbook.xml"/></Relationships>',
-        "xl/workbook.xml": f'{xml}<workbook {NS} xmlns:r="{RELATION}"><workbookPr date1904="{int(date_1904)}"/>'
-        '<sheets><sheet name="注文" sheetId="1" r:id="r0"/></sheets></workbook>',
-        "xl/_rels/workbook.xml.rels": f'{xml}<Relationships xmlns="{PACKAGE}">{links}</Relationships>',
-        "xl/worksheets/sheet1.xml": f"{xml}<worksheet {NS}>{head}<sheetData>{rows}</sheetData>{merged}</worksheet>",
-        "xl/styles.xml": f"{xml}<styleSheet {NS}>{styles}</styleSheet>",
-        "xl/sharedStrings.xml": f"{xml}<sst {NS}>{shared}</sst>",
-    }
-
-
-def packed(parts: Mapping[str, str | bytes]) -> bytes:
-    archive = io.BytesIO()
-    with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as file:
-        for name, content in parts.items():
-            file.writestr(name, content)
-    return archive.getvalue()
-
-
-def styles_of(*formats: str | int) -> str:
-    """Cell styles 1, 2, ... with these number formats."""
-    own = "".join(
-        f'<numFmt numFmtId="{164 + at}" formatCode="{code.replace(chr(34), "&quot;").replace("<", "&lt;")}"/>'
-        for at, code in enumerate(formats)
-        if isinstance(code, str)
-    )
-    ids = [code if isinstance(code, int) else 164 + at for at, code in enumerate(formats)]
-    return (
-        f'<numFmts>{own}</numFmts><cellXfs><xf numFmtId="0"/>'
-        + "".join(f'<xf numFmtId="{number}"/>' for number in ids)
-        + "</cellXfs>"
-    )
-
-
-def number(value: float, style: int) -> str:
-    return f'<c @ s="{style}"><v>{value}</v></c>'
+from tests.unit.workbooks import GOOD, HEADER, NS, RELATION, book, number, read, refusal, row, styles_of, written
 
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
     return tmp_path / "orders.csv"  # whatever it is called
-
-
-def read(path: Path, data: Book, wishes: Wishes | None = None, **limits: Any) -> SourceTable:
-    path.write_bytes(data if isinstance(data, bytes) else packed(data))
-    return read_orders_file(path, ReadingLimits(**limits), wishes or Wishes())
-
-
-def refusal(path: Path, data: Book, wishes: Wishes | None = None, **limits: Any) -> FileRefused:
-    with pytest.raises(FileRefused) as caught:
-        read(path, data, wishes, **limits)
-    return caught.value
-
-
-def written(*sheets: tuple[str, list[list[object]], bool]) -> bytes:
-    """A workbook as a program writes it: name, rows, hidden."""
-    data = io.BytesIO()
-    with xlsxwriter.Workbook(data) as workbook:
-        workbook.add_worksheet("表紙").write_string(0, 0, "注文書")
-        for name, rows, hidden in sheets:
-            sheet = workbook.add_worksheet(name)
-            for at, values in enumerate(rows):
-                sheet.write_row(at, 0, values)
-            if hidden:
-                sheet.hide()
-    return data.getvalue()
-
-
-GOOD: list[object] = ["A-1", "見本 カロミ", "mihon@example.jp", 500, "2026-04-01", "060-0001"]
 
 
 # -- cells ------------------------------------------------------------------------------------------------------------
@@ -213,6 +99,66 @@ def test_what_the_library_passes_over_is_a_fault_of_its_row(path: Path):
         (6, "customer_name", "ORD-CELL-MERGED"),
     ]
     assert table.rows[0][3] == "#N/A"
+
+
+@pytest.mark.parametrize(
+    "error", ["#SPILL!", "#CALC!", "#FIELD!", "#GETTING_DATA", "#BLOCKED!", "#PYTHON!", "#N/A", ""]
+)
+@pytest.mark.parametrize(
+    "written", ['<c @ t="e" vm="1"><f t="array" ref="D2">X1#</f><v>{}</v></c>', "<c @ t='e'><v>{}</v></c>"]
+)
+def test_an_error_that_is_new_to_the_library_costs_its_row_alone(path: Path, error: str, written: str):
+    """The library knows seven errors, and gives up the whole file at any other."""
+    rows = row(1, *HEADER) + row(2, "A-1", "x", "y", written.format(error)) + row(3, *GOOD)
+    table = read(path, book(rows))
+
+    assert [(issue.line_number, issue.column, issue.code) for issue in table.issues] == [
+        (2, "amount", "ORD-EXCEL-ERROR-VALUE")
+    ]
+    assert [cells[3] for cells in table.rows] == [error or "#ERROR!", "500"]
+
+
+def test_an_error_on_another_sheet_harms_nobody(path: Path):
+    parts = book(row(1, *HEADER) + row(2, *GOOD))
+    sheet = book('<row r="1"><c r="A1" t="e"><v>#SPILL!</v></c></row>')["xl/worksheets/sheet1.xml"]
+    parts["xl/workbook.xml"] = parts["xl/workbook.xml"].replace(
+        "</sheets>", '<sheet name="集計" sheetId="2" r:id="r9"/></sheets>'
+    )
+    parts["xl/_rels/workbook.xml.rels"] = parts["xl/_rels/workbook.xml.rels"].replace(
+        "</Relationships>",
+        f'<Relationship Id="r9" Type="{RELATION}/worksheet" Target="worksheets/s2.xml"/></Relationships>',
+    )
+    table = read(path, {**parts, "xl/worksheets/s2.xml": sheet})
+
+    assert (table.taken.sheet, table.row_count, table.issues) == ("注文", 1, [])
+
+
+def test_the_strict_edition_of_the_format_is_understood_as_well(path: Path):
+    """Its names are others; damage in it must be seen all the same."""
+    parts = {
+        name: content.replace(RELATION, "http://purl.oclc.org/ooxml/officeDocument/relationships").replace(
+            NS, 'xmlns="http://purl.oclc.org/ooxml/spreadsheetml/main"'
+        )
+        for name, content in book(
+            row(1, *HEADER) + row(2, "A-1", "x", "y", '<c @ t="e"><v>#N/A</v></c>', None, number(600001, 1)),
+            styles=styles_of("000\\-0000"),
+        ).items()
+    }
+    table = read(path, parts)
+
+    assert [issue.code for issue in table.issues] == ["ORD-EXCEL-ERROR-VALUE"]
+    assert table.rows[0][5] == "060-0001"
+
+
+def test_a_sheet_that_is_only_protected_against_changes_is_read(path: Path):
+    """Without its password nobody can change it; anyone can read it."""
+    parts = book(row(1, *HEADER) + row(2, *GOOD))
+    name = "xl/worksheets/sheet1.xml"
+    parts[name] = parts[name].replace(
+        "</sheetData>", '</sheetData><sheetProtection password="CC1A" sheet="1" objects="1" scenarios="1"/>'
+    )
+
+    assert read(path, parts).row_count == 1
 
 
 def test_rows_and_columns_without_content_are_none(path: Path):
@@ -311,158 +257,3 @@ def test_the_row_of_the_header_can_be_set(path: Path):
 )
 def test_a_workbook_without_orders_is_refused(path: Path, rows: str, code: str):
     assert refusal(path, book(rows)).code == code
-
-
-# -- hostile ----------------------------------------------------------------------------------------------------------
-
-
-def bomb(path: Path) -> bytes:
-    return packed({**book(row(1, *HEADER) + row(2, *GOOD)), "xl/media/x.bin": b"\0" * 60_000_000})
-
-
-def hollow_sheet(path: Path) -> bytes:
-    """Two cells, between them seventeen thousand million."""
-    far = '<row r="1048576"><c r="XFD1048576"><v>1</v></c></row>'
-    return packed(book(row(1, *HEADER) + row(2, *GOOD) + far))
-
-
-def many_entries(path: Path) -> bytes:
-    return packed({**book(row(1, *HEADER)), **{f"x/{n}": "" for n in range(1_100)}})
-
-
-def lying_size(path: Path) -> bytes:
-    """A sheet that says it unpacks to less than it does."""
-    data = packed(book(row(1, *HEADER) + row(2, *GOOD)))
-    size = struct.pack("<I", len(book(row(1, *HEADER) + row(2, *GOOD))["xl/worksheets/sheet1.xml"].encode()))
-    assert size in data
-    return data.replace(size, struct.pack("<I", 10))
-
-
-def overlapping(path: Path) -> bytes:
-    """Two entries of the directory that share the same octets."""
-    data = bytearray(packed({"a.xml": "a" * 1_000, "b.xml": "b" * 1_000}))
-    second = data.rindex(b"PK\x01\x02")
-    struct.pack_into("<I", data, second + 42, 0)
-    return bytes(data)
-
-
-def twins(path: Path) -> bytes:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        archive = io.BytesIO(packed(book(row(1, *HEADER) + row(2, *GOOD))))
-        with zipfile.ZipFile(archive, "a") as file:
-            file.writestr("XL/worksheets/sheet1.xml", "other")
-    return archive.getvalue()
-
-
-def entities(path: Path) -> bytes:
-    """A thousand million laughs."""
-    parts = book(row(1, *HEADER) + row(2, *GOOD))
-    laughs = "".join(f'<!ENTITY l{n} "{f"&l{n - 1};" * 10}">' for n in range(1, 9))
-    parts["xl/sharedStrings.xml"] = f'<!DOCTYPE x [<!ENTITY l0 "ha">{laughs}]><sst {NS}><si><t>&l8;</t></si></sst>'
-    return packed(parts)
-
-
-def outside_entity(path: Path) -> bytes:
-    parts = book(row(1, *HEADER) + row(2, *GOOD))
-    parts["xl/sharedStrings.xml"] = (
-        f'<!DOCTYPE x [<!ENTITY f SYSTEM "file://{path}">]><sst {NS}><si><t>&f;</t></si></sst>'
-    )
-    return packed(parts)
-
-
-def with_password(path: Path) -> bytes:
-    data = bytearray(packed({"xl/workbook.xml": "x"}))
-    data[6] |= 1
-    data[data.index(b"PK\x01\x02") + 8] |= 1
-    return bytes(data)
-
-
-@pytest.mark.parametrize(
-    ("make", "code"),
-    [
-        (bomb, "FILE-WORKBOOK-TOO-LARGE"),
-        (hollow_sheet, "FILE-WORKBOOK-TOO-LARGE"),
-        (many_entries, "FILE-WORKBOOK-TOO-LARGE"),
-        (lying_size, "FILE-WORKBOOK-BROKEN"),
-        (overlapping, "FILE-WORKBOOK-UNSAFE"),
-        (twins, "FILE-WORKBOOK-UNSAFE"),
-        (entities, "FILE-WORKBOOK-UNSAFE"),
-        (outside_entity, "FILE-WORKBOOK-UNSAFE"),
-        (with_password, "FILE-WORKBOOK-PROTECTED"),
-        (lambda path: b"PK\x03\x04 and no archive", "FILE-WORKBOOK-BROKEN"),
-        (lambda path: packed(book(row(1, *HEADER)))[:-30], "FILE-WORKBOOK-BROKEN"),
-        (lambda path: packed({"readme.txt": "no workbook"}), "FILE-WORKBOOK-BROKEN"),
-        (lambda path: b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + b"\0" * 2_000, "FILE-WORKBOOK-BROKEN"),
-        (lambda path: packed(book(row(1, '<c @ t="s"><v>9</v></c>'))), "FILE-WORKBOOK-BROKEN"),
-    ],
-    ids=lambda value: getattr(value, "__name__", value),
-)
-def test_a_hostile_or_broken_workbook_costs_its_own_import_and_little_of_that(
-    path: Path, make: Callable[[Path], bytes], code: str
-):
-    """Nor does anything of it appear anywhere, or a process stay behind."""
-    before = psutil.Process().memory_info().rss
-    children = psutil.Process().children()
-    error = refusal(path, make(path))
-
-    assert (error.code, error.facts) == (code, {})
-    assert psutil.Process().memory_info().rss - before < 200_000_000
-    assert set(psutil.Process().children()) <= set(children)
-
-
-def test_what_an_archive_holds_beside_the_workbook_goes_nowhere(path: Path):
-    """Names that lead out of a folder are never unpacked: nothing is, to any file."""
-    parts = {**book(row(1, *HEADER) + row(2, *GOOD)), "../../outside.txt": "x", "/tmp/outside.txt": "x"}
-
-    assert read(path, parts).row_count == 1
-    assert [p.name for p in path.parent.iterdir()] == ["orders.csv"]
-
-
-def test_reading_ends_when_its_time_is_over(path: Path):
-    started = time.monotonic()
-    error = refusal(path, hollow_sheet(path), max_seconds=0.05, max_workbook_memory_bytes=1 << 40)
-
-    assert error.code == "FILE-TIME-LIMIT"
-    assert time.monotonic() - started < 10
-
-
-def test_each_limit_counts(path: Path):
-    data = packed(book(row(1, *HEADER) + row(2, *GOOD) * 3))
-
-    assert refusal(path, data, max_workbook_entries=5).code == "FILE-WORKBOOK-TOO-LARGE"
-    assert refusal(path, data, max_workbook_unpacked_bytes=1_000).code == "FILE-WORKBOOK-TOO-LARGE"
-    assert refusal(path, data, max_columns=3).code == "FILE-TOO-MANY-COLUMNS"
-    assert refusal(path, data, max_bytes=100).code == "FILE-TOO-LARGE"
-    assert refusal(path, written(("s", [HEADER, GOOD, GOOD], False)), max_rows=1).facts == {"rows": 2, "limit": 1}
-
-
-def test_the_process_that_reads_knows_nothing_of_ours(path: Path, monkeypatch: pytest.MonkeyPatch):
-    """Neither our keys in the environment, nor our open files."""
-    seen: list[dict[str, Any]] = []
-    popen = subprocess.Popen
-
-    def watched(*arguments: Any, **options: Any) -> Any:
-        seen.append(options)
-        return popen(*arguments, **options)
-
-    monkeypatch.setenv("BULK_ORDERS_ENCRYPTION_KEY", "secret")
-    monkeypatch.setattr(subprocess, "Popen", watched)
-    assert read(path, book(row(1, *HEADER) + row(2, *GOOD))).row_count == 1
-
-    (options,) = seen
-    assert options["env"] == {}
-    assert options.get("close_fds", True)
-    assert len(options["pass_fds"]) == 1
-
-
-def test_inflating_stops_where_the_directory_says(path: Path):
-    """Counted while it is unpacked, not after."""
-    data = packed({"a.xml": "a" * 5_000_000})
-    entry = zipfile.ZipFile(io.BytesIO(data)).infolist()[0]
-    entry.file_size = 2_000_000
-    chunks = workbook_child._inflate(data, entry)
-
-    assert len(next(chunks)) == 1 << 20
-    with pytest.raises(workbook_child.Refused):
-        next(chunks)

@@ -17,6 +17,7 @@ import pyarrow as arrow
 import pyarrow.compute as compute
 import pyarrow.csv
 
+from assets.validated_csv.reading.octets import MAX_LINE_OCTETS
 from assets.validated_csv.reading.parts import (
     BETWEEN_CELLS,
     UNWANTED,
@@ -32,7 +33,7 @@ from assets.validated_csv.reading.parts import (
 Octets = npt.NDArray[np.uint8]
 
 _QUOTE, _CR, _LF = b'"\r\n'
-MAX_LINE_OCTETS = 1_000_000
+_MANY_RAGGED = 2_000  # one by one they take five times as long as record by record
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,11 +78,13 @@ def read_columns(
         return None
     spans = _spans(marks)
     try:
-        columns, ragged_seen = _parsed(text, delimiter, width)
-        ragged = _ragged_rows(text, marks, spans, delimiter, width) if ragged_seen else {}
-    except (arrow.ArrowInvalid, csv.Error):
+        columns, others = _parsed(text, delimiter, width)
+        ragged = {at: _record(text[spans.begins[at] : spans.ends[at]], delimiter) for at in others}
+    except (arrow.ArrowInvalid, csv.Error, IndexError):
         return None
     if len(columns[0]) + len(ragged) != len(spans.begins) or _longest(columns) > csv.field_size_limit():
+        return None
+    if any(len(cells) == width for cells in ragged.values()):
         return None
     cells, kept = _with_content(columns, ragged, len(spans.begins))
     lines = first_line + spans.lines_before[kept]
@@ -148,34 +151,32 @@ def _spans(marks: Marks) -> _Spans:
 # -- cells ------------------------------------------------------------------------------------------------------------
 
 
-def _parsed(text: bytes, delimiter: str, width: int) -> tuple[list[arrow.LargeStringArray], bool]:
-    """The cells of all records that have ``width`` of them, and whether there are others."""
+def _parsed(text: bytes, delimiter: str, width: int) -> tuple[list[arrow.LargeStringArray], list[int]]:
+    """The cells of all records that have ``width`` of them, and the numbers of the others, unless there are many.
+
+    Blank lines are no records.
+    """
     others: list[int] = []
 
-    def leave_out(row: object) -> str:
-        others.append(1)
-        return "skip"
+    def leave_out(row: arrow.csv.InvalidRow) -> str:
+        others.append(row.number - 1)
+        return "skip" if len(others) <= _MANY_RAGGED else "error"
 
     names = [str(at) for at in range(width)]
     table = pyarrow.csv.read_csv(
         arrow.BufferReader(text),
+        # In one thread rows are counted.
         arrow.csv.ReadOptions(use_threads=False, block_size=len(text) + 1, column_names=names),
         arrow.csv.ParseOptions(delimiter=delimiter, newlines_in_values=True, invalid_row_handler=leave_out),
         arrow.csv.ConvertOptions(column_types=dict.fromkeys(names, arrow.large_string()), check_utf8=False),
     )
-    return [column.combine_chunks() for column in table.columns], bool(others)
+    return [column.combine_chunks() for column in table.columns], others
 
 
-def _ragged_rows(text: bytes, marks: Marks, spans: _Spans, delimiter: str, width: int) -> dict[int, list[str]]:
-    """The records of another width, read one by one, by their number."""
-    delimiters = np.flatnonzero(marks.octets == ord(delimiter))
-    between_cells = delimiters[np.searchsorted(marks.quotes, delimiters) % 2 == 0]
-    widths = 1 + np.searchsorted(between_cells, spans.ends) - np.searchsorted(between_cells, spans.begins)
-    found: dict[int, list[str]] = {}
-    for at in np.flatnonzero(widths != width).tolist():
-        record = io.StringIO(text[spans.begins[at] : spans.ends[at]].decode(), newline="")
-        (found[at],) = csv.reader(record, strict=True, delimiter=delimiter)
-    return found
+def _record(text: bytes, delimiter: str) -> list[str]:
+    """The cells of one record, as the strict reader sees them."""
+    (cells,) = csv.reader(io.StringIO(text.decode(), newline=""), strict=True, delimiter=delimiter)
+    return cells
 
 
 def _with_content(

@@ -5,6 +5,7 @@ Each part is read by columns where that is certain, else record by record; the n
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import TypedDict
 
@@ -24,13 +25,15 @@ from assets.validated_csv.reading.encodings import (
     recognise,
     undecodable,
 )
-from assets.validated_csv.reading.octets import BLOCK_OCTETS, Octets
+from assets.validated_csv.reading.octets import BLOCK_OCTETS, MAX_LINE_OCTETS, Octets
 from assets.validated_csv.reading.parts import Opened, Part
 from assets.validated_csv.reading.taken import Taken, Wishes
 from assets.validated_csv.reading.transcoding import to_utf_8
 from domain.errors import FileRefused
 
 _LONGEST_RECORD_OCTETS = 6 * BLOCK_OCTETS
+_LINES_OF_PART = 200_000
+_OCTETS_OF_FEW_LINES = 1 << 19
 
 
 def open_csv(octets: Octets, known: KnownColumns, wishes: Wishes, limits: ReadingLimits) -> Opened:
@@ -76,13 +79,22 @@ def _excerpt(octets: Octets) -> Excerpt:
         if not block.isascii():
             place = int(np.argmax(np.frombuffer(block, np.uint8) > 0x7F))
             start = max(block.rfind(b"\n", 0, place), block.rfind(b"\r", 0, place)) + 1
-            telling = octets.at(at + start, EXCERPT_OCTETS)
-            if len(telling) == EXCERPT_OCTETS:
-                telling = _whole_lines(telling)
+            telling = _lines_at(octets, at + start)
             return Excerpt(begin, telling, line + lines_before(block, start))
         line += lines_before(block, len(block))
         at += len(block)
     return Excerpt(begin, b"", line)
+
+
+def _lines_at(octets: Octets, place: int) -> bytes:
+    """Some whole lines; of one that is longer than an excerpt all, for half a character is in no encoding."""
+    lines = octets.at(place, EXCERPT_OCTETS)
+    if len(lines) < EXCERPT_OCTETS:
+        return lines
+    if b"\n" not in lines and b"\r" not in lines:
+        lines = octets.at(place, MAX_LINE_OCTETS)
+        return re.split(b"[\r\n]", lines, maxsplit=1)[0]
+    return _whole_lines(lines)
 
 
 def _whole_lines(text: bytes) -> bytes:
@@ -110,13 +122,26 @@ def _parts(
             following = next(texts, None)
             at_end = following is None
             text += following or b""
-        read = _next_part(text, line, at_end, layout, encoding, limits)
+        piece = _few_lines(text)
+        read = _next_part(piece, line, at_end and len(piece) == len(text), layout, encoding, limits)
+        if not read.octets and len(piece) < len(text):  # one record of more lines than that
+            read = _next_part(text, line, at_end, layout, encoding, limits)
         wanted = BLOCK_OCTETS if read.octets else len(text) + BLOCK_OCTETS  # a record longer than what we have
         if wanted > _LONGEST_RECORD_OCTETS:
             raise FileRefused("FILE-QUOTE-UNCLOSED", line=line)
         text, line = text[read.octets :], line + read.lines
         if read.part.line_numbers:
             yield read.part
+
+
+def _few_lines(text: bytes) -> bytes:
+    """As many whole lines as are read at once: four megabytes of rows of three letters would take a gigabyte."""
+    end = b"\n" if b"\n" in text else b"\r"
+    for begin in (text[:_OCTETS_OF_FEW_LINES], text):  # all of it only where lines are not that short
+        if begin.count(end) > _LINES_OF_PART:
+            ends = np.flatnonzero(np.frombuffer(begin, np.uint8) == end[0])
+            return text[: int(ends[_LINES_OF_PART - 1]) + 1]
+    return text
 
 
 class _Form(TypedDict):

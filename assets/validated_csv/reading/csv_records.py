@@ -8,8 +8,8 @@ from __future__ import annotations
 import csv
 from dataclasses import dataclass
 
-from assets.validated_csv.reading.csv_columns import MAX_LINE_OCTETS
 from assets.validated_csv.reading.dialect import split_lines
+from assets.validated_csv.reading.octets import MAX_LINE_OCTETS
 from assets.validated_csv.reading.parts import Part, cells_of_rows, faults_of_rows
 from domain.errors import FileRefused
 

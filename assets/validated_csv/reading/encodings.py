@@ -203,8 +203,9 @@ def _frequent() -> re.Pattern[str]:
 _KANA = re.compile("[ぁ-んァ-ヶ]")
 _KANJI = re.compile("[\u3400-\u9fff]")
 _HALF_WIDTH = re.compile("[｡-ﾟ]")
-# What western text becomes when it is read as CP932: half-width kana beside letters, or one sign between them.
-_AMONG_LETTERS = re.compile("(?<=[A-Za-z])[｡-ﾟ]+|[｡-ﾟ]+(?=[A-Za-z])|(?<=[A-Za-z])[^\x00-\x7f](?![^\x00-\x7f])")
+# What western text becomes when it is read as CP932: half-width kana beside letters, or one sign between them. A run of
+# kana is tried from its beginning alone: from each of its signs, a line of a million would take hours.
+_AMONG_LETTERS = re.compile("(?<=[A-Za-z])[｡-ﾟ]+|(?<![｡-ﾟ])[｡-ﾟ]++(?=[A-Za-z])|(?<=[A-Za-z])[^\x00-\x7f](?![^\x00-\x7f])")
 
 
 @dataclass(frozen=True, slots=True)

@@ -131,6 +131,11 @@ class Iso2022Jp:
         self._shift = ASCII
         self._kept = b""
 
+    @property
+    def kept(self) -> int:
+        """Octets of a line whose end has not come yet."""
+        return len(self._kept)
+
     def decode(self, data: bytes, final: bool = False) -> str:
         """The text of the next octets; what is cut in the middle waits for the next.
 
@@ -156,6 +161,8 @@ def _last_safe_end(data: bytes) -> int:
 
 def _decode_shifted(data: bytes, start: int, end: int, shift: bytes) -> str:
     """The text between two shifts. Line breaks stand for themselves in every set."""
+    if start == end:
+        return ""
     parts = []
     for piece in re.compile(rb"[\r\n]+|[^\r\n]+").finditer(data, start, end):
         octets = piece[0]

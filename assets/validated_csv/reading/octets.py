@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from hashlib import sha256
 
 from domain.errors import FileRefused
@@ -12,18 +13,33 @@ from domain.errors import FileRefused
 BLOCK_OCTETS = 4 << 20
 """How much of a file is read, and later held, at once."""
 
+MAX_LINE_OCTETS = 1_000_000
+"""A longer line is no line of orders."""
+
 
 class Deadline:
-    """How long one file may take, in seconds."""
+    """How long the reading of one file may take, in seconds; others' work on what was read does not count."""
 
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
         self._ends = time.monotonic() + seconds
+        self._stands_at: float | None = None
 
     @property
     def left(self) -> float:
         """Seconds that are left, never below zero."""
-        return max(0.0, self._ends - time.monotonic())
+        stands_at = self._stands_at
+        return max(0.0, self._ends - (time.monotonic() if stands_at is None else stands_at))
+
+    @contextmanager
+    def standing_still(self) -> Iterator[None]:
+        """While others work."""
+        began = self._stands_at = time.monotonic()
+        try:
+            yield
+        finally:  # in this order: another thread that looks in between sees too much time, never too little
+            self._ends += time.monotonic() - began
+            self._stands_at = None
 
     def refusal(self) -> FileRefused:
         """What is said when it is over."""

@@ -26,6 +26,7 @@ from assets.validated_csv.reading.parts import Opened, Part, holds_unwanted
 from assets.validated_csv.reading.taken import Taken, Wishes
 from assets.validated_csv.reading.workbook import open_workbook
 from domain.errors import FileRefused
+from domain.repair import is_added
 from resources.regular_files import open_regular
 
 _ZIP, _OLE = (b"PK\x03\x04", b"PK\x05\x06"), b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
@@ -72,7 +73,7 @@ def open_source(
         opened = _opener(octets)(octets, known, wishes, limits)
         try:
             _refuse_header(opened, limits.max_columns)
-            yield Source(opened.taken, opened.header, _limited(opened.parts, limits.max_rows), octets)
+            yield Source(opened.taken, opened.header, _limited(opened.parts, limits.max_rows, octets.deadline), octets)
         finally:
             opened.close()
     finally:
@@ -95,20 +96,21 @@ def _refuse_size(descriptor: int, max_bytes: int) -> None:
 
 
 def _refuse_header(opened: Opened, max_columns: int) -> None:
-    if len(opened.header) > max_columns:
-        raise FileRefused("FILE-TOO-MANY-COLUMNS", columns=len(opened.header), limit=max_columns)
+    columns = sum(not is_added(cell) for cell in opened.header)  # ours in a repair file are no fault of the client's
+    if columns > max_columns:
+        raise FileRefused("FILE-TOO-MANY-COLUMNS", columns=columns, limit=max_columns)
     if any(map(holds_unwanted, opened.header)):
         raise FileRefused("FILE-HEADER-UNREADABLE", line=opened.taken.header_row)
 
 
-def _limited(parts: Iterator[Part], max_rows: int) -> Iterator[Part]:
-    """The parts as long as their rows are not too many; beyond that they are counted only."""
+def _limited(parts: Iterator[Part], max_rows: int, deadline: Deadline) -> Iterator[Part]:
+    """The parts as long as their rows are not too many; what comes then is not even read."""
     rows = 0
     for part in parts:
         rows += len(part.line_numbers)
-        if rows <= max_rows:
+        if rows > max_rows:
+            raise FileRefused("FILE-TOO-MANY-ROWS", rows=rows, limit=max_rows)
+        with deadline.standing_still():
             yield part
-    if rows > max_rows:
-        raise FileRefused("FILE-TOO-MANY-ROWS", rows=rows, limit=max_rows)
     if rows == 0:
         raise FileRefused("FILE-NO-ROWS")

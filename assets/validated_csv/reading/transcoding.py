@@ -18,6 +18,8 @@ from assets.validated_csv.reading.encodings import (
     undecodable,
 )
 from assets.validated_csv.reading.japanese import Iso2022Jp
+from assets.validated_csv.reading.octets import MAX_LINE_OCTETS
+from domain.errors import FileRefused
 
 
 def to_utf_8(blocks: Iterator[bytes], encoding: Recognised) -> Iterator[bytes]:
@@ -48,7 +50,14 @@ def _by_lines(blocks: Iterator[bytes], encoding: Recognised) -> Iterator[bytes]:
         piece, kept = block[:end], block[end:]
         yield _piece(piece, encoding, line)
         line += lines_before(piece, len(piece))
+        _refuse_long_line(len(kept), line)
     yield _piece(kept, encoding, line)
+
+
+def _refuse_long_line(octets: int, line: int) -> None:
+    """A line is held until its end has come: one without end must not be held for ever."""
+    if octets > MAX_LINE_OCTETS:
+        raise FileRefused("FILE-LINE-TOO-LONG", line=line)
 
 
 def _piece(octets: bytes, encoding: Recognised, line: int) -> bytes:
@@ -75,6 +84,8 @@ def _in_order(blocks: Iterator[bytes], encoding: Recognised) -> Iterator[bytes]:
             piece = decoder.decode(block).encode()
             yield piece
             line += lines_before(piece, len(piece))
+            if isinstance(decoder, Iso2022Jp):
+                _refuse_long_line(decoder.kept, line)
         yield decoder.decode(b"", final=True).encode()
     except UnicodeDecodeError as error:
         before = error.object[: error.start]

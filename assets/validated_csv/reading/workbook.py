@@ -1,4 +1,4 @@
-"""A workbook (.xlsx, .xls), read by ``workbook_child`` in a process of its own.
+"""A workbook (.xlsx, .xls), read by ``workbook_process`` in a process of its own.
 
 Whatever a hostile workbook does there, it does within that process's limits, without our keys, connections and
 environment: it costs its own import and nothing else. Which sheet and which row hold the orders is decided here.
@@ -28,11 +28,12 @@ from assets.validated_csv.reading.dialect import KnownColumns
 from assets.validated_csv.reading.octets import Deadline, Octets
 from assets.validated_csv.reading.parts import BETWEEN_CELLS, CellFault, Cells, Opened, Part, faults_of_columns
 from assets.validated_csv.reading.taken import Taken, Wishes
-from assets.validated_csv.reading.workbook_child import FRAME
+from assets.validated_csv.reading.workbook_process.talk import CHOICE, FRAME, LIMITS
 from domain.errors import FileRefused, TerminalError
 from resources.file_labels import safe_label
 
-_CHILD = Path(__file__).with_name("workbook_child.py")
+_PROGRAM = Path(__file__).with_name("workbook_process") / "__main__.py"
+_ROOT = Path(__file__).parents[3]
 
 
 def open_workbook(octets: Octets, known: KnownColumns, wishes: Wishes, limits: ReadingLimits) -> Opened:
@@ -53,16 +54,9 @@ def open_workbook(octets: Octets, known: KnownColumns, wishes: Wishes, limits: R
 
 
 def _opened(child: _Child, first: bytes, known: KnownColumns, wishes: Wishes, limits: ReadingLimits) -> Opened:
-    answer = child.ask(
-        sheet=wishes.sheet,
-        entries=limits.max_workbook_entries,
-        unpacked_bytes=limits.max_workbook_unpacked_bytes,
-        ratio=limits.max_workbook_ratio,
-        memory_bytes=limits.max_workbook_memory_bytes,
-        seconds=math.ceil(limits.max_seconds),
-    )
+    answer = child.ask(_limits_and_wish(limits, wishes.sheet))
     at, row, reason = _choose(answer["sheets"], known, wishes)
-    about = child.ask(sheet=at, from_row=row + 1)
+    about = child.ask(CHOICE.pack(at, row + 1))
     notes = {"hidden_rows": about["hidden_rows"], "hidden_sheets": answer["hidden_sheets"]}
     taken = Taken(
         kind="xlsx" if first.startswith(b"PK") else "xls",
@@ -75,6 +69,13 @@ def _opened(child: _Child, first: bytes, known: KnownColumns, wishes: Wishes, li
     header = _fitted(answer["sheets"][at]["rows"][row], width)
     faults = [(number + 1, column, code) for number, column, code in about["faults"]]
     return Opened(taken, tuple(header), _parts(child, width, faults, limits.max_cell_characters), child.close)
+
+
+def _limits_and_wish(limits: ReadingLimits, sheet: str | None) -> bytes:
+    name = sheet.encode() if sheet is not None else b""
+    of_archive = limits.max_workbook_entries, limits.max_workbook_unpacked_bytes, limits.max_workbook_ratio
+    of_process = limits.max_workbook_memory_bytes, math.ceil(limits.max_seconds)
+    return LIMITS.pack(*of_archive, *of_process, len(name) if sheet is not None else -1) + name
 
 
 def _fitted(cells: list[str], width: int) -> list[str]:
@@ -165,7 +166,7 @@ class _Child:
     def __init__(self, descriptor: int, deadline: Deadline) -> None:
         self._deadline = deadline
         self._process = subprocess.Popen(
-            [sys.executable, "-I", "-S", str(_CHILD), str(descriptor), _library_folder()],
+            [sys.executable, "-I", "-S", str(_PROGRAM), str(descriptor), str(_ROOT), _library_folder()],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
@@ -175,14 +176,12 @@ class _Child:
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         self._pipes = _Pipes(self._process.stdin, self._process.stdout)
-        self._timer = threading.Timer(deadline.left, self._process.kill)
-        self._timer.daemon = True
-        self._timer.start()
+        self._timer = self._watched()
 
-    def ask(self, **request: object) -> dict[str, Any]:
+    def ask(self, request: bytes) -> dict[str, Any]:
         """One request and its answer."""
         try:
-            self._pipes.requests.write(json.dumps(request).encode() + b"\n")
+            self._pipes.requests.write(request)
             self._pipes.requests.flush()
         except BrokenPipeError:
             raise self._broken() from None
@@ -211,6 +210,18 @@ class _Child:
         with suppress(BrokenPipeError):  # something was still to be written to it
             self._pipes.requests.close()
         self._process.wait()
+
+    def _watched(self) -> threading.Timer:
+        timer = threading.Timer(self._deadline.left, self._end_in_time)
+        timer.daemon = True
+        timer.start()
+        return timer
+
+    def _end_in_time(self) -> None:
+        if self._deadline.left == 0:
+            self._process.kill()
+        elif self._process.poll() is None:  # the clock stood still while others worked
+            self._timer = self._watched()
 
     def _read(self, octets: int) -> bytes:
         found = self._pipes.answers.read(octets)
