@@ -4,9 +4,9 @@ import time
 
 import dagster as dg
 
-from assets.batch_report.work import close_batch, write_report
+from assets.batch_report.work import close_batch, refresh_ancestors, write_repair_files, write_report
 from assets.boundary import stage_boundary
-from assets.metadata import data_version, stage_metadata
+from assets.metadata import data_version, lineage_figures, stage_metadata
 from assets.partitions import BATCHES, CODE_VERSION, GROUP, OWNERS
 from checks import reconciliation, row_accounting
 from checks.finding import specs
@@ -18,10 +18,13 @@ _NAME = "batch_report"
 _DESCRIPTION = """What became of every row, and whether the books agree.
 
 `succeeded.csv`, `failed.csv` and `not_processed.csv` together hold every row of the file exactly once. `errors.csv`
-holds the rejected rows with line, column, fault and remedy. The blocking check `three_books_agree` compares file,
+holds the rejected rows with line, column, fault and remedy; `repair.csv` and `repair.xlsx` hold those that may be
+mended, as the client's own file has them: mended and put into the import folder again, only these rows are taken, as a
+batch of their own. The blocking check `three_books_agree` compares file,
 orders and payments in count and in yen, and paid orders with mails.
 
-全行の結果ファイルと、ファイル・注文・支払い・メールの照合結果です。"""
+全行の結果ファイルと修正用ファイル、ファイル・注文・決済・メールの照合結果です。
+修正用ファイルを直して取込フォルダーに戻すと、その行だけを取り込みます。"""
 
 _CHECKS = {**reconciliation.DESCRIPTIONS, **row_accounting.DESCRIPTIONS}
 _NAMES = [reconciliation.THREE_BOOKS_AGREE, *row_accounting.AT_REPORT]
@@ -48,15 +51,18 @@ def batch_report(
     started = time.monotonic()
     with stage_boundary():
         batch_id = context.partition_key
-        report = write_report(database, vault, batch_id, batch_files.report_dir(batch_id))
+        folder = batch_files.report_dir(batch_id)
+        report = write_report(database, vault, batch_id, folder)
+        to_repair = write_repair_files(database, vault, batch_files, batch_id, folder)
         findings = [
             reconciliation.three_books_agree(report.books),
             row_accounting.every_row_reported(report.books, report.rows_per_file),
         ]
         books = close_batch(database, batch_id) if all(finding.passed for finding in findings) else report.books
+        refresh_ancestors(database, vault, batch_files, batch_id)
         rows = sum(report.rows_per_file.values())
         figures: dict[str, int | float | str] = {f"rows_{name}": count for name, count in report.rows_per_file.items()}
-        figures |= {"batch_state": books.batch.state.value}
+        figures |= {"batch_state": books.batch.state.value, "rows_to_repair": to_repair, **lineage_figures(books)}
         return dg.MaterializeResult(
             metadata=stage_metadata(
                 books, rows=rows, jpy=books.paid_jpy, seconds=time.monotonic() - started, figures=figures

@@ -1,33 +1,40 @@
-"""The files a batch leaves for people: succeeded, failed, not processed, the rejected rows to repair, what was read.
+"""The files a batch leaves for people: succeeded, failed, not processed, the rejected rows, what was read and changed.
 
 The three result files together hold every row of the client's file exactly once (R-34). Each row stands as it came, its
 columns in their order, followed by what became of it. Where cells were read as something else than is written, such as
-``¥1,000`` as 1000, a list shows each of them: original, read as, rule. All of them hold the customer's own data: only
-their owner can read them (0600). Written under another name first, so that a file that exists is complete.
+``¥1,000`` as 1000, a list shows each of them: original, read as, rule. Of a repaired file another list shows what was
+changed in it: before and after. All of them hold the customer's own data: only their owner can read them (0600).
+Written under another name first, so that a file that exists is complete.
 """
 
 from __future__ import annotations
 
 import csv
-import os
-from collections.abc import Iterable, Iterator, Sequence
+import io
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from enum import StrEnum
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
+from assets.batch_report.faults import SEPARATOR, ShownFault, fault_cells, name_in_file, shown_faults
+from assets.batch_report.private_files import PrivateFile
 from domain import catalogue
 from domain.cells import CellReader
+from domain.formulas import harmless
 from domain.states import EffectState, RowState
 from domain.values.reading import code_of
 from resources.database.import_rows import RowOutcome
+from resources.database.repairs import Repairable
 
 ERROR_REPORT = "errors"
 READINGS = "readings"
-SEPARATOR = "; "
+CHANGES = "changes"
 
+_LANGUAGES = ("ja", "en")
 _FAULT_COLUMNS = ("line", "column", "code", "message", "remedy", "message_en", "remedy_en")
 _READING_COLUMNS = ("line", "import_row_number", "column", "original", "read_as", "rule", "message", "message_en")
+_CHANGE_COLUMNS = ("line", "import_row_number", "original_line", "original_row_number", "column", "before", "after")
 _RESULT_COLUMNS = (
     "import_row_number",
     "order_id",
@@ -35,9 +42,16 @@ _RESULT_COLUMNS = (
     "payment_id",
     "notification_state",
     "notification_id",
+    "original_line",
+    "original_row_number",
+    "repaired_by",
 )
-# Spreadsheets run a cell that begins so as a formula, also in its full-width form.
-_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n", "\0", "＝", "＋", "－", "＠")
+
+Links = Mapping[int, Repairable]
+"""Rows that repair another or were repaired, by their number."""
+
+Change = tuple[int, int, int, int, str, str, str]
+"""One cell of a repaired file, as ``_CHANGE_COLUMNS`` say."""
 
 
 class ResultFile(StrEnum):
@@ -59,14 +73,17 @@ def result_file_of(row: RowOutcome) -> ResultFile:
 
 
 def write_result_files(
-    folder: Path, header: Sequence[str], rows: Iterable[tuple[RowOutcome, list[str]]], reader: CellReader
+    folder: Path,
+    header: Sequence[str],
+    rows: Iterable[tuple[RowOutcome, list[str]]],
+    reader: CellReader,
+    links: Links,
 ) -> dict[str, int]:
-    """Write the files into ``folder`` from (outcome, opened cells); rows per result file.
+    """Write the files into ``folder``, which is there, from (outcome, opened cells); rows per result file.
 
     ``errors.csv`` holds the rows rejected at validation only; they are in ``failed.csv`` too. ``readings.csv`` is there
     only when a cell was read as something else than is written.
     """
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     written = dict.fromkeys((file.value for file in ResultFile), 0)
     with ExitStack() as open_files:
         writers = {name: _Writer(folder / f"{name}.csv", open_files) for name in (*written, ERROR_REPORT)}
@@ -75,12 +92,12 @@ def write_result_files(
         readings: _Writer | None = None
         for outcome, opened in rows:
             name = result_file_of(outcome).value
-            faults = _faults(outcome, header, reader)
+            faults = [outcome.line_number, *fault_cells(_faults(outcome, header, reader), _LANGUAGES)]
             cells = _fitted(opened, len(header))
-            writers[name].write([*cells, *faults, *_results(outcome)])
+            writers[name].write([*cells, *faults, *_results(outcome), *_origin(links.get(outcome.import_row_number))])
             written[name] += 1
             if outcome.readings:
-                readings = readings or _readings_file(folder, open_files)
+                readings = readings or _list_file(folder / f"{READINGS}.csv", open_files, _READING_COLUMNS)
                 for line in _readings(outcome, opened, header, reader):
                     readings.write(line)
             if outcome.state is RowState.REJECTED:
@@ -90,29 +107,30 @@ def write_result_files(
     return written
 
 
+def write_changes(folder: Path, changes: Iterable[Change]) -> None:
+    """Write the list of what was changed in a repaired file."""
+    with ExitStack() as open_files:
+        file = _list_file(folder / f"{CHANGES}.csv", open_files, _CHANGE_COLUMNS)
+        for change in changes:
+            file.write(change)
+        file.finish()
+
+
 class _Writer:
     """A CSV file that Excel opens as it is meant: UTF-8 with its mark, CRLF, no cell that runs as a formula."""
 
     def __init__(self, path: Path, open_files: ExitStack) -> None:
-        self._path = path
-        self._draft = path.with_name(f".{path.name}.part")
-        self._draft.unlink(missing_ok=True)
-        descriptor = os.open(self._draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        self._file: IO[str] = open_files.enter_context(os.fdopen(descriptor, "w", encoding="utf-8-sig", newline=""))
-        self._csv = csv.writer(self._file)
+        self._file = open_files.enter_context(PrivateFile(path))
+        text = io.TextIOWrapper(self._file.octets, encoding="utf-8-sig", newline="", write_through=True)
+        self._text = open_files.enter_context(text)
+        self._csv = csv.writer(self._text)
 
     def write(self, cells: Sequence[Any]) -> None:
         self._csv.writerow([harmless(cell) if isinstance(cell, str) else cell for cell in cells])
 
     def finish(self) -> None:
-        self._file.flush()
-        os.fsync(self._file.fileno())
-        self._draft.replace(self._path)
-
-
-def harmless(cell: str) -> str:
-    """The cell with an apostrophe before it where a spreadsheet would run it as a formula."""
-    return f"'{cell}" if cell.startswith(_FORMULA_STARTS) else cell
+        self._text.flush()
+        self._file.finish()
 
 
 def _fitted(cells: list[str], width: int) -> list[str]:
@@ -122,26 +140,14 @@ def _fitted(cells: list[str], width: int) -> list[str]:
     return [*cells[: width - 1], ",".join(cells[width - 1 :])]
 
 
-def _faults(row: RowOutcome, header: Sequence[str], reader: CellReader) -> list[Any]:
-    """line, column, code, message and remedy in Japanese, then in English; several faults stand in one cell."""
-    found = [(_in_file(issue.column, header, reader), issue.code, dict(issue.facts)) for issue in row.issues]
-    found += [("", code, {}) for code in (row.payment_reason, row.notification_reason) if code]
-    texts = {language: [catalogue.fill(code, facts, language) for _, code, facts in found] for language in ("ja", "en")}
-    return [
-        row.line_number,
-        SEPARATOR.join(column for column, _, _ in found),
-        SEPARATOR.join(code for _, code, _ in found),
-        *(
-            SEPARATOR.join(part)
-            for language in ("ja", "en")
-            for part in ([text.message for text in texts[language]], [text.remedy for text in texts[language]])
-        ),
-    ]
+def _faults(row: RowOutcome, header: Sequence[str], reader: CellReader) -> list[ShownFault]:
+    reasons = [ShownFault("", code, {}) for code in (row.payment_reason, row.notification_reason) if code]
+    return shown_faults(row.issues, header, reader) + reasons
 
 
-def _readings_file(folder: Path, open_files: ExitStack) -> _Writer:
-    writer = _Writer(folder / f"{READINGS}.csv", open_files)
-    writer.write(_READING_COLUMNS)
+def _list_file(path: Path, open_files: ExitStack, columns: Sequence[str]) -> _Writer:
+    writer = _Writer(path, open_files)
+    writer.write(columns)
     return writer
 
 
@@ -152,20 +158,12 @@ def _readings(row: RowOutcome, cells: list[str], header: Sequence[str], reader: 
         yield [
             row.line_number,
             row.import_row_number,
-            _in_file(reading.column, header, reader),
+            name_in_file(reading.column, header, reader),
             reader.written(reading.column, cells),
             reader.value(reading.column, cells),
             SEPARATOR.join(codes),
-            *(
-                SEPARATOR.join(catalogue.fill(code, {}, language).message for code in codes)
-                for language in ("ja", "en")
-            ),
+            *(SEPARATOR.join(catalogue.fill(code, {}, language).message for code in codes) for language in _LANGUAGES),
         ]
-
-
-def _in_file(column: str, header: Sequence[str], reader: CellReader) -> str:
-    """What the file itself calls one of our columns; our own word where it has none."""
-    return " + ".join(header[at].strip() for at in reader.positions.get(column, ())) or column
 
 
 def _results(row: RowOutcome) -> list[Any]:
@@ -177,3 +175,11 @@ def _results(row: RowOutcome) -> list[Any]:
         row.notification_state,
         row.notification_id,
     ]
+
+
+def _origin(link: Repairable | None) -> list[Any]:
+    """Where a repaired row stands in the client's own file, and with which batch a rejected one was taken."""
+    if link is None:
+        return [None, None, None]
+    own = (link.root_line, link.root_row_number) if link.is_repair else (None, None)
+    return [*own, None if link.accepted else link.repaired_by]

@@ -1,4 +1,4 @@
-"""Write a batch's result files and close its books."""
+"""Write a batch's result files and its repair file, and close its books."""
 
 from __future__ import annotations
 
@@ -8,11 +8,16 @@ from pathlib import Path
 
 from sqlalchemy import Connection
 
-from assets.batch_report.result_files import write_result_files
+from assets.batch_report.private_files import PrivateFile, one_writer
+from assets.batch_report.repair_sheet import RepairSheet, read_repair_sheet
+from assets.batch_report.result_files import Change, write_changes, write_result_files
 from domain.cells import reader_of
 from domain.errors import OperationRefused
+from domain.repair import REPAIR, laid_out, partners
 from domain.states import BatchState
-from resources.database import batches, books, import_rows
+from resources.batch_files import BatchFiles
+from resources.database import batches, books, import_rows, repairs
+from resources.database.batches import Batch
 from resources.database.books import Books
 from resources.database.database import Database
 from resources.database.import_rows import RowOutcome
@@ -38,12 +43,66 @@ def write_report(database: Database, vault: Vault, batch_id: str, folder: Path) 
 
     def write(tx: Connection) -> BatchReport:
         now = books.read(tx, batch_id)
+        links = repairs.linked(tx, batch_id)
         rows = _opened(tx, vault, batch_id)
         header = now.batch.source_columns or ()
-        written = write_result_files(folder, header, rows, reader_of(now.batch.reading, header))
+        written = write_result_files(folder, header, rows, reader_of(now.batch.reading, header), links)
+        if now.batch.parent_batch_id is not None:
+            write_changes(folder, _changes(tx, vault, now.batch, links))
         return BatchReport(now, written, folder)
 
-    return database.read(write)
+    with one_writer(folder):
+        return database.read(write)
+
+
+def write_repair_files(database: Database, vault: Vault, files: BatchFiles, batch_id: str, folder: Path) -> int:
+    """The rows of a batch that may be mended, as the file came and as a workbook; their number.
+
+    Where nothing is to be repaired, or nothing any more, there are no such files.
+
+    Raises:
+        NotFound: there is no such batch.
+        KeyRefused: its rows cannot be opened.
+    """
+    sheet = database.read(lambda tx: read_repair_sheet(tx, vault, batch_id))
+    source = files.archived(batch_id)
+    text, workbook = folder / f"{REPAIR}{_text_ending(source)}", folder / f"{REPAIR}.xlsx"
+    with one_writer(folder):
+        if sheet.rows:
+            _write_repair_files(sheet, source, text, workbook)
+        else:
+            text.unlink(missing_ok=True)
+            workbook.unlink(missing_ok=True)
+    return len(sheet.rows)
+
+
+def _text_ending(source: Path | None) -> str:
+    """As that of the client's own file, where that is a text file."""
+    return source.suffix if source is not None and source.suffix in (".csv", ".tsv", ".txt", ".tab") else ".csv"
+
+
+def _write_repair_files(sheet: RepairSheet, source: Path | None, text: Path, workbook: Path) -> None:
+    # Imported here: what reads and writes such files is needed by few processes.
+    from assets.batch_report.repair_text import repair_octets
+    from assets.batch_report.repair_workbook import fits_workbook, workbook_octets
+
+    with PrivateFile(text) as file:
+        for octets in repair_octets(sheet, source):
+            file.octets.write(octets)
+        file.finish()
+    if fits_workbook(sheet):
+        with PrivateFile(workbook) as file:
+            file.octets.write(workbook_octets(sheet))
+            file.finish()
+
+
+def refresh_ancestors(database: Database, vault: Vault, files: BatchFiles, batch_id: str) -> None:
+    """Write the reports anew of the batches that this one repairs: they say which rows were taken, and with which."""
+    for ancestor in database.read(lambda tx: repairs.ancestors(tx, batch_id)):
+        folder = files.report_dir(ancestor)
+        if any(folder.iterdir()):  # else it has not come so far, and will say it itself
+            write_report(database, vault, ancestor, folder)
+            write_repair_files(database, vault, files, ancestor, folder)
 
 
 def close_batch(database: Database, batch_id: str) -> Books:
@@ -69,3 +128,24 @@ def _close(tx: Connection, batch_id: str) -> Books:
 def _opened(tx: Connection, vault: Vault, batch_id: str) -> Iterator[tuple[RowOutcome, list[str]]]:
     for row in import_rows.outcomes(tx, batch_id):
         yield row, vault.open_cells(batch_id, row.import_row_number, row.cells)
+
+
+def _changes(tx: Connection, vault: Vault, batch: Batch, links: dict[int, repairs.Repairable]) -> Iterator[Change]:
+    """Every cell of a repaired file that is not as it was."""
+    assert batch.parent_batch_id is not None
+    before_header = batches.get(tx, batch.parent_batch_id).source_columns or ()
+    header = batch.source_columns or ()
+    for repair, sealed in repairs.changes(tx, batch.batch_id):
+        row = links[repair.import_row_number]
+        after = vault.open_cells(batch.batch_id, repair.import_row_number, row.cells)
+        before = vault.open_cells(batch.parent_batch_id, repair.parent_row_number, sealed)
+        columns = max(0, len(after) - len(header), len(before) - len(before_header))
+        names, names_before = [*header, *[""] * columns], [*before_header, *[""] * columns]
+        place = (row.line_number, repair.import_row_number, row.root_line, row.root_row_number)
+        old = laid_out(before, len(names_before))
+        for at, (cell, partner) in enumerate(
+            zip(laid_out(after, len(names)), partners(names_before, names), strict=True)
+        ):
+            was = old[partner] if partner is not None else ""
+            if was != cell:
+                yield (*place, names[at].strip() or f"#{at + 1}", was, cell)
