@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import sys
 
-from benchmarks import effects, read_and_validate, sensor_to_finish, validate_and_create
+from benchmarks import effects, long_files, read_and_validate, sensor_to_finish, validate_and_create
 
 if __name__ == "__main__":
     sys.argv = sys.argv[:1]
     read_and_validate.main()
     validate_and_create.main()
+    long_files.main()
     effects.main([])
     sensor_to_finish.main()

@@ -33,7 +33,8 @@ from resources.encryption import Vault
 
 REPEATS = 7
 _BARE_COLUMNS = (
-    "batch_id, csv_source, import_row_number, client, order_number, item_code, item_name, quantity, amount, ordered_on"
+    "batch_id, csv_source, import_row_number, client, order_number, item_code, item_name, quantity, amount, ordered_on,"
+    " likeness"
 )
 
 

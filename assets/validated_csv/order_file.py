@@ -17,7 +17,7 @@ from assets.validated_csv.reading.taken import Wishes
 from assets.validated_csv.source_table import SourceTable, column_label
 from domain import columns
 from domain.cells import CellReader
-from domain.client_profile import NO_PROFILE, AmountRule, ClientProfile
+from domain.client_profile import NO_PROFILE, AmountRule, ClientProfile, Lines
 from domain.errors import FileRefused
 from domain.headers import HeaderMap, map_header, recognised
 from domain.issues import RowIssue
@@ -33,7 +33,7 @@ def read_orders_file(
         FileRefused: with a FILE-* code; its facts are counts, line numbers and names of columns and sheets, never
             cells.
     """
-    return _without_totals(_together(list(read_order_tables(path, limits, wishes, profile))))
+    return together(list(read_order_tables(path, limits, wishes, profile)))
 
 
 def read_order_tables(
@@ -41,18 +41,23 @@ def read_order_tables(
 ) -> Iterator[SourceTable]:
     """The file as tables that follow each other, each of some megabytes: for files of any length.
 
+    The last one is without the line of totals, and alone has what that ``declared`` and the digest of the whole file.
+
     Raises:
         FileRefused: as `read_orders_file`, also after some tables were given.
     """
     with open_source(path, limits, recognised, wishes or wishes_of(profile)) as source:
         header_map = mapped(source.header, profile)
-        rows_before = 0
+        held: SourceTable | None = None
         for part in source.parts:
+            rows_before = held.rows_before + held.row_count if held is not None else 0
+            if held is not None:
+                yield held
             issues = list(_issues(part, source.header, header_map.columns, rows_before))
-            digest, size = source.sha256, source.size_bytes
             place = (source.header, source.taken, header_map, profile)
-            yield SourceTable(*place, part.cells, part.line_numbers, issues, digest, size, rows_before)
-            rows_before += len(part.line_numbers)
+            held = SourceTable(*place, part.cells, part.line_numbers, issues, b"", 0, rows_before)
+        if held is not None:  # a file without rows was refused
+            yield without_totals(replace(held, sha256=source.sha256, size_bytes=source.size_bytes))
 
 
 def wishes_of(profile: ClientProfile) -> Wishes:
@@ -74,6 +79,8 @@ def mapped(header: Sequence[str], profile: ClientProfile) -> HeaderMap:
     found = map_header(header, profile.columns)
     if missing := _missing(set(found.columns), profile.amount_rule(found)):
         raise FileRefused("FILE-COLUMNS-MISSING", columns=", ".join(missing))
+    if profile.lines is Lines.MANY:
+        profile.amount_of_lines(found)  # asked here, before any row is read
     return found
 
 
@@ -111,7 +118,8 @@ def _issues(
 # -- one table --------------------------------------------------------------------------------------------------------
 
 
-def _together(tables: Sequence[SourceTable]) -> SourceTable:
+def together(tables: Sequence[SourceTable]) -> SourceTable:
+    """Tables that follow each other, from the first of the file to its last, as one."""
     if len(tables) == 1:
         return tables[0]
     last = tables[-1]
@@ -122,16 +130,14 @@ def _together(tables: Sequence[SourceTable]) -> SourceTable:
     whole = np.concatenate([table.cells.whole_rows + table.rows_before for table in tables])
     lines = [line for table in tables for line in table.line_numbers]
     issues = [issue for table in tables for issue in table.issues]
-    cells = Cells(joined, columns, whole)
-    place = (last.header, last.taken, last.header_map, last.profile)
-    return SourceTable(*place, cells, lines, issues, last.sha256, last.size_bytes)
+    return replace(last, cells=Cells(joined, columns, whole), line_numbers=lines, issues=issues, rows_before=0)
 
 
-def _without_totals(table: SourceTable) -> SourceTable:
-    """The table without its last row where that is the line of totals, and what it declares.
+def without_totals(table: SourceTable) -> SourceTable:
+    """The last table of a file without its last row where that is the line of totals, and what it declares.
 
     Raises:
-        FileRefused: nothing else is there.
+        FileRefused: nothing else is in the file.
     """
     last = table.row_count - 1
     cells = table.cells.joined[last].as_py().split(BETWEEN_CELLS)
@@ -140,7 +146,7 @@ def _without_totals(table: SourceTable) -> SourceTable:
     declared = totals_in(cells, CellReader(table.column_map, table.profile.value_rules))
     if declared is None:
         return table
-    if last == 0:
+    if table.rows_before + last == 0:
         raise FileRefused("FILE-NO-ROWS")
     whole = len(table.cells.whole_rows) - 1
     rest = Cells(
@@ -148,5 +154,5 @@ def _without_totals(table: SourceTable) -> SourceTable:
         tuple(column.slice(0, whole) for column in table.cells.columns),
         table.cells.whole_rows[:whole],
     )
-    issues = [issue for issue in table.issues if issue.import_row_number <= last]
+    issues = [issue for issue in table.issues if issue.import_row_number <= table.rows_before + last]
     return replace(table, cells=rest, line_numbers=table.line_numbers[:last], issues=issues, declared=declared)
