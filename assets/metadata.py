@@ -29,6 +29,17 @@ def stage_metadata(
     return entries | {name: _value(figure) for name, figure in figures.items()}
 
 
+def lineage_figures(books: Books) -> dict[str, int | float | str]:
+    """What a batch repairs and what repairs it; nothing for one that does neither."""
+    figures: dict[str, int | float | str] = {}
+    if books.batch.parent_batch_id is not None:
+        figures["parent_batch"] = f"`{books.batch.parent_batch_id}`"
+    if books.child_batch_ids:
+        figures["child_batches"] = ", ".join(f"`{batch_id}`" for batch_id in books.child_batch_ids)
+        figures["rows_repaired"] = books.rows_repaired
+    return figures
+
+
 def data_version(books: Books, stage: str) -> dg.DataVersion:
     """What the stage's result hangs on: the file's bytes, and the profile it was read by if there was one."""
     profile = (books.batch.reading or {}).get("profile_version")

@@ -6,5 +6,8 @@ BATCHES = dg.DynamicPartitionsDefinition(name="batches")
 GROUP = "bulk_orders"
 OWNERS = ["team:data"]
 
+PARENT_TAG = "bulk_orders/parent_batch"
+"""Of a run: the batch whose repair file it works on."""
+
 CODE_VERSION = "1"
 """Of what the stages make: raised when the same file would give something else."""

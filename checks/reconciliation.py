@@ -24,9 +24,9 @@ BLOCKING = frozenset({ORDERS_MATCH_FILE, PAYMENTS_MATCH_ORDERS, MAILS_MATCH_PAID
 
 
 def orders_match_file(books: Books) -> Finding:
-    """Accepted rows = orders."""
-    passed = (books.rows_accepted, books.accepted_jpy) == (books.orders, books.orders_jpy)
-    compared = f"file {_sum(books.rows_accepted, books.accepted_jpy)}; orders {_sum(books.orders, books.orders_jpy)}"
+    """Accepted rows = orders; where several rows make one order, those that begin one."""
+    passed = (books.orders_expected, books.accepted_jpy) == (books.orders, books.orders_jpy)
+    compared = f"file {_sum(books.orders_expected, books.accepted_jpy)}; orders {_sum(books.orders, books.orders_jpy)}"
     return Finding(ORDERS_MATCH_FILE, passed, compared, _order_figures(books), blocking=True)
 
 
@@ -86,7 +86,7 @@ def _sum(count: int, jpy: int) -> str:
 
 def _order_figures(books: Books) -> dict[str, int]:
     return {
-        "file_rows": books.rows_accepted,
+        "file_orders": books.orders_expected,
         "file_jpy": books.accepted_jpy,
         "orders": books.orders,
         "orders_jpy": books.orders_jpy,

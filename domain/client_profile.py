@@ -33,7 +33,17 @@ class Lines(StrEnum):
     """What one line of the file is."""
 
     ONE = "one"  # an order
+    MANY = "many"  # a part of an order: lines with one order number belong together, wherever they stand
 
+
+class SideTotals(StrEnum):
+    """Whether rows and yen come in a file beside the orders (``domain/side_totals.py``)."""
+
+    REQUIRED = "required"  # without one, nothing is taken; left open, one that lies there is checked
+
+
+MOST_DAYS = 366
+"""That a near duplicate may be apart from what it resembles."""
 
 ENCODINGS = ("utf-8", "cp932", "utf-16-le", "utf-16-be", "euc-jp", "iso-2022-jp", "windows-1252")
 DELIMITERS = {"comma": ",", "tab": "\t", "semicolon": ";"}
@@ -52,6 +62,9 @@ class ClientProfile:
     thousands: Thousands | None = None
     amount: AmountRule | None = None
     lines: Lines | None = None
+    amount_is: AmountIs | None = None
+    totals: SideTotals | None = None
+    near_duplicate_days: int | None = None
 
     @property
     def value_rules(self) -> ValueRules:
@@ -62,11 +75,23 @@ class ClientProfile:
         """As stated; else a known system's total of the order holds shipping and must not be calculated."""
         if self.amount is not None:
             return self.amount
-        return AmountRule.STATED if header.amount_is is AmountIs.ORDER_TOTAL else AmountRule.AGREE
+        total = (self.amount_is or header.amount_is) is AmountIs.ORDER_TOTAL
+        return AmountRule.STATED if total else AmountRule.AGREE
+
+    def amount_of_lines(self, header: HeaderMap) -> AmountIs:
+        """What the amount of one of several lines is: as stated, else as the known system writes it.
+
+        Raises:
+            FileRefused: FILE-LINES-AMOUNT, nobody says.
+        """
+        found = self.amount_is or header.amount_is
+        if found is None:
+            raise FileRefused("FILE-LINES-AMOUNT")
+        return found
 
     def to_json(self) -> dict[str, Any]:
         """What is stated, and nothing else."""
-        return {item.name: value for item in fields(self) if (value := getattr(self, item.name))}
+        return {item.name: value for item in fields(self) if (value := getattr(self, item.name)) not in (None, {})}
 
     @property
     def version(self) -> str:
@@ -76,6 +101,12 @@ class ClientProfile:
 
 
 NO_PROFILE = ClientProfile()
+
+
+def profile_days(record: Mapping[str, Any] | None, otherwise: int) -> int:
+    """How far apart near duplicates are in a batch with this record: as its profile said, or else so far."""
+    stated = record["profile"].get("near_duplicate_days") if record is not None else None
+    return otherwise if stated is None else int(stated)
 
 
 def parse_profile(client: str, stated: object) -> ClientProfile:
@@ -101,6 +132,8 @@ def parse_profile(client: str, stated: object) -> ClientProfile:
                 raise refused(key, expected)
     if at := _wrong_column(values.get("columns", {})):
         raise refused(*at)
+    if at := _contradiction(values):
+        raise refused(*at)
     return ClientProfile(**values)
 
 
@@ -124,6 +157,10 @@ def _row(value: Any) -> int | None:
     return value if isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= 10_000 else None
 
 
+def _days(value: Any) -> int | None:
+    return value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= MOST_DAYS else None
+
+
 def _columns(value: Any) -> dict[str, tuple[str, ...]] | None:
     if not isinstance(value, Mapping):
         return None
@@ -143,6 +180,16 @@ def _wrong_column(columns: Mapping[str, tuple[Any, ...]]) -> tuple[str, str] | N
     return None
 
 
+def _contradiction(values: Mapping[str, Any]) -> tuple[str, str] | None:
+    """A key that says nothing, or the contrary, beside another."""
+    if "amount_is" in values and values.get("lines") is not Lines.MANY:
+        return "lines", Lines.MANY.value
+    calculated = values.get("amount") not in (None, AmountRule.STATED)
+    if values.get("amount_is") is AmountIs.ORDER_TOTAL and calculated:  # quantity and price are those of a line
+        return "amount", AmountRule.STATED.value
+    return None
+
+
 def _shown(key: Any) -> str:
     return str(key)[:40]
 
@@ -157,4 +204,7 @@ _KEYS: Mapping[str, tuple[str, _Parse]] = {
     "thousands": _one_of({sign.value: sign for sign in Thousands}),
     "amount": _one_of({rule.value: rule for rule in AmountRule}),
     "lines": _one_of({lines.value: lines for lines in Lines}),
+    "amount_is": _one_of({meaning.value: meaning for meaning in AmountIs}),
+    "totals": _one_of({totals.value: totals for totals in SideTotals}),
+    "near_duplicate_days": (f"0, 1, 2, ... {MOST_DAYS}", _days),
 }

@@ -8,6 +8,7 @@ from enum import StrEnum
 
 from domain import catalogue
 from domain.errors import OperationRefused
+from domain.guards import NEAR_DUPLICATE
 from domain.states import EffectKind, EffectState
 
 
@@ -22,17 +23,26 @@ class Decision(StrEnum):
     DONE = "done"  # about a row: it was looked up at the service, and it happened
     SEND_AGAIN = "send-again"  # about a row: it did not happen, and is to be tried again
     REJECTED = "rejected"  # about a row: it did not happen, and is not to
+    ACCEPT = "accept"  # about a row that resembles another order: it is an order of its own, and is to be paid
 
 
 ROW_DECISIONS = {
     Decision.DONE: EffectState.DONE,
     Decision.SEND_AGAIN: EffectState.RETRY_WAIT,
     Decision.REJECTED: EffectState.REJECTED,
+    Decision.ACCEPT: EffectState.RETRY_WAIT,
 }
 """Where each takes an effect in review."""
 
 WORDS = {EffectKind.PAYMENT: "PAY", EffectKind.NOTIFICATION: "MAIL"}
 """The family of codes of each kind."""
+
+
+def choices(reason: str | None) -> tuple[Decision, ...]:
+    """What a person can decide about a row that is in review for this reason."""
+    if reason == NEAR_DUPLICATE:  # it was never sent
+        return Decision.ACCEPT, Decision.REJECTED
+    return Decision.DONE, Decision.REJECTED, Decision.SEND_AGAIN
 
 
 def redrivable_codes(kind: EffectKind) -> list[str]:

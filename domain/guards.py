@@ -3,6 +3,7 @@
     canary      the first payments of a file go alone; if too many of them fail, the rest waits for a person
     tolerance   once more payments have failed than is tolerated, in count or in percent, the rest waits for a person
     approval    above an amount, a second person approves before the first payment
+    alike       an order that resembles another of its client, few days apart, is not paid until a person accepts it
 
 Each is off or generous unless a setting says otherwise. A stopped batch is `paused` until a person continues it; that
 is recorded, and the same guard does not stop it again.
@@ -20,6 +21,10 @@ CANARY_STOP = "BATCH-STOPPED-CANARY"
 TOLERANCE_STOP = "BATCH-STOPPED-FAILURES"
 APPROVAL_STOP = "BATCH-APPROVAL-NEEDED"
 
+NEAR_DUPLICATE = "PAY-NEAR-DUPLICATE"
+NEAR_DUPLICATE_DAYS = 3
+"""Over a weekend, and less than a week: what is ordered weekly is meant."""
+
 NO_ROW = 0
 EVERY_ROW = 2**31 - 1
 """Above every import row number."""
@@ -27,13 +32,17 @@ EVERY_ROW = 2**31 - 1
 
 @dataclass(frozen=True, slots=True)
 class GuardLimits:
-    """The settings of all guards. Amounts are yen; percentages are of the canary, and of all payments of the batch."""
+    """The settings of all guards. Amounts are yen; percentages are of the canary, and of all payments of the batch.
+
+    ``near_duplicate_days``: 0 lets every order be paid; a client's profile may say otherwise.
+    """
 
     canary_payments: int = 0  # 0: no canary
     canary_failed_percent: float = 20.0
     tolerated_failures: int = 1_000_000
     tolerated_failed_percent: float = 100.0
     approval_above_jpy: int = 10_000_000_000
+    near_duplicate_days: int = NEAR_DUPLICATE_DAYS
 
 
 @dataclass(frozen=True, slots=True)

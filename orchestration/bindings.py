@@ -182,6 +182,7 @@ def guard_limits(settings: Settings) -> GuardLimits:
         tolerated_failures=settings.tolerated_failures,
         tolerated_failed_percent=settings.tolerated_failed_percent,
         approval_above_jpy=settings.approval_above_jpy,
+        near_duplicate_days=settings.near_duplicate_days,
     )
 
 

@@ -10,20 +10,22 @@ import signal
 import subprocess
 import sys
 import time
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from assets.validated_csv.order_file import read_orders_file
-from assets.validated_csv.totals import check_totals
-from assets.validated_csv.validation import validate
+from assets.validated_csv.judged_file import JudgedFile
+from assets.validated_csv.order_file import read_order_tables, read_orders_file
+from assets.validated_csv.repaired import is_repaired, recognise
+from assets.validated_csv.totals import side_totals
 from domain.client_profile import ClientProfile
 from domain.errors import BatchPaused
 from domain.identity import client_slug
 from domain.states import FINISHED_BATCH, BatchState
 from orchestration import operations
 from orchestration.account import account_name
-from orchestration.admission import admit
+from orchestration.admission import admit, beside
 from orchestration.bindings import (
     admitted_vault,
     client_profiles,
@@ -71,7 +73,7 @@ class Importer:
         self._database = open_database(self._settings, self._actor)
         self._files = open_batch_files(self._settings)
         # A missing or wrong key is said before a file is touched.
-        admitted_vault(self._settings, self._database)
+        self._vault = admitted_vault(self._settings, self._database)
 
     @property
     def database(self) -> Database:
@@ -90,10 +92,19 @@ class Importer:
             BatchPaused: Ctrl-C; what was done is written down.
         """
         # A file that cannot be taken is refused here and now, before anything is registered.
-        table = read_orders_file(path.resolve(), reading_limits(self._settings), profile=self._profile_of(client))
-        if table.declared is not None:
-            check_totals(table, validate(table))
-        admission = admit(self._database, self._files, path.resolve(), client, group=group, keep_original=True)
+        profile = self._profile_of(client)
+        file = (path.resolve(), reading_limits(self._settings))
+        last = deque(read_order_tables(*file, profile=profile), maxlen=1).pop()
+        found = beside(path.resolve(), profile, repaired=is_repaired(last.header))
+        totals = side_totals(found.only(path.name))
+        if is_repaired(last.header):
+            with self._database.begin() as tx:
+                recognise(tx, self._vault, read_orders_file(*file, profile=profile), client_slug(client))
+        elif last.declared is not None or totals is not None:
+            deque(JudgedFile(*file, profile, lambda _: None, beside=totals).parts(), maxlen=0)
+        admission = admit(
+            self._database, self._files, path.resolve(), client, group=group, keep_original=True, beside=found
+        )
         batch = admission.batch
         finished_before = batch.state in FINISHED_BATCH
         operations.take_up(self._database, batch.batch_id)
@@ -125,6 +136,7 @@ class Importer:
             client,
             reading_limits(self._settings),
             self._database,
+            self._vault,
             payments=services.payments.profile,
             notifications=services.notifications.profile,
             profile=self._profile_of(client),

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from enum import Enum
 
 import dagster as dg
+from pydantic import Field
 
 from assets.boundary import stage_boundary
 from assets.effects.work import EffectLimits
@@ -52,6 +53,7 @@ class Choice(Enum):
     done = Decision.DONE
     send_again = Decision.SEND_AGAIN
     rejected = Decision.REJECTED
+    accept = Decision.ACCEPT
 
 
 class Reason(Enum):
@@ -62,6 +64,7 @@ class Reason(Enum):
     told_by_service = "told by the people who run the service"
     told_by_customer = "told by the customer"
     agreed_in_team = "agreed in the team"
+    compared_with_the_other = "compared with the order that it resembles"
 
 
 class RowToDecide(Person):
@@ -72,6 +75,13 @@ class RowToDecide(Person):
     decision: Choice
     reason: Reason
     remote_id: str | None = None
+
+
+class RowsToAccept(Person):
+    """Rows that resemble other orders (their import row numbers; none: all of them), and how it is known."""
+
+    rows: list[int] = Field(default_factory=list)
+    reason: Reason
 
 
 @contextmanager
@@ -165,6 +175,21 @@ def decide(
         _show(context, acting, {"row": config.row, "kind": decided.kind.value, "decision": decided.decision.value})
 
 
+@dg.op(description="Orders that resemble others are paid after all. 似ている注文を、別の注文として受け付けます。")
+def accept(
+    context: dg.OpExecutionContext,
+    config: RowsToAccept,
+    database: dg.ResourceParam[Database],
+    vault: dg.ResourceParam[Vault],
+) -> None:
+    """Accept near duplicates of the batch of the partition."""
+    with _acting(context, database, config.person) as acting:
+        if guards.person_of(acting.actor.name) is None:
+            raise OperationRefused("BATCH-PERSON-UNKNOWN")
+        accepted = reviews.accept(acting, vault, context.partition_key, config.rows, config.reason.value)
+        _show(context, acting, {"accepted": len(accepted)})
+
+
 @dg.job(partitions_def=BATCHES, executor_def=dg.in_process_executor)
 def redrive_batch() -> None:
     """Try again what failed and may be tried again. What is in doubt stays in review: see `decide_review`.
@@ -219,4 +244,13 @@ def decide_review() -> None:
     decide()
 
 
-JOBS = [redrive_batch, pause_batch, continue_batch, cancel_batch, approve_batch, decide_review]
+@dg.job(partitions_def=BATCHES, executor_def=dg.in_process_executor)
+def accept_near_duplicates() -> None:
+    """Let orders be paid that wait because they resemble others: same customer, amount and items, few days apart.
+
+    同じお客様・商品・金額の注文が近い日付にあるために確認待ちの行を、別の注文として受け付け、決済します。
+    """
+    accept()
+
+
+JOBS = [redrive_batch, pause_batch, continue_batch, cancel_batch, approve_batch, decide_review, accept_near_duplicates]

@@ -17,10 +17,10 @@ from assets.validated_csv.reading.source import open_source
 from assets.validated_csv.reading.taken import Taken, Wishes
 from assets.validated_csv.validation import validate
 from domain import catalogue
-from domain.client_profile import DELIMITERS, NO_PROFILE, AmountRule, ClientProfile
+from domain.client_profile import DELIMITERS, NO_PROFILE, AmountRule, ClientProfile, Lines
 from domain.columns import NAMES, missing_required
 from domain.errors import FileRefused
-from domain.headers import HeaderMap, candidates, map_header, recognised
+from domain.headers import AmountIs, HeaderMap, candidates, map_header, recognised
 from domain.values.amounts import Thousands
 from domain.values.days import DateOrder
 
@@ -84,7 +84,7 @@ def as_yaml(draft: Draft, client: str, target: Path, language: str) -> str:
 class _Writer:
     def __init__(self, draft: Draft, language: str) -> None:
         self._draft = draft
-        self._words = _WORDS[language]
+        self._words = catalogue.words("profile_draft", language)
         self._language = language
 
     def lines(self, client: str, target: Path) -> Iterator[str]:
@@ -144,43 +144,9 @@ class _Writer:
         else:
             rule = NO_PROFILE.amount_rule(self._draft.found)
             yield self._line("amount", rule.value, words[rule.value])
-        several = {"ORD-NUMBER-DUPLICATE", "ORD-LINES-SEVERAL"} & faults
-        yield self._line("lines", "one", words["several" if several else "one"])
-
-
-_WORDS = {
-    "ja": {
-        "title": "顧客 {client} のプロファイル（案）。確かめて {target} に保存してください。",
-        "sure": "判断済み",
-        "asked": "ご確認ください",
-        "delimiter": "この区切り文字で列が分かれています。",
-        "header_row": "見出しの行は自動で見つけます。固定する場合だけ # を外してください。",
-        "which": "次のどれですか。",
-        "missing": "該当する列が見つかりません。次のどれですか。",
-        "date_order": "月と日の順番はどれですか。",
-        "thousands": "桁区切りはどちらですか（1,000 なら comma、1.000 なら point）。",
-        "mismatch": "金額が「数量×単価」と一致しない行があります。送料などを含むなら stated です。",
-        "stated": "金額の列をそのまま使います（送料などを含むため）。",
-        "quantity_times_price": "「数量×単価」を金額とします。",
-        "agree": "金額の列か「数量×単価」を使い、両方あれば一致を確かめます。",
-        "one": "一行が一件の注文です。",
-        "several": "一行を一件の注文として扱います。同じ注文番号の行が複数あり、それらはエラーになります。",
-    },
-    "en": {
-        "title": "Draft of the profile of {client}. Check it and save it as {target}.",
-        "sure": "found",
-        "asked": "please decide",
-        "delimiter": "The columns are separated by it.",
-        "header_row": "The row of the column names is found by itself; remove the # only to fix it.",
-        "which": "Which of these is it?",
-        "missing": "No column was found for it. Which of these is it?",
-        "date_order": "In which order are year, month and day?",
-        "thousands": "Which sign is between thousands (comma: 1,000; point: 1.000)?",
-        "mismatch": "In some rows the amount is not quantity times unit price. If it holds shipping, it is stated.",
-        "stated": "The column of the amount is taken as it is, since it may hold shipping.",
-        "quantity_times_price": "The amount is quantity times unit price.",
-        "agree": "The column of the amount or quantity times unit price; where both are there they must agree.",
-        "one": "Each line is an order.",
-        "several": "Each line is taken for an order; several lines have the same order number and are refused.",
-    },
-}
+        if {"ORD-NUMBER-DUPLICATE", "ORD-LINES-SEVERAL"} & faults:
+            yield self._question("lines", [*Lines], words["several"])
+            if self._draft.found.amount_is is None:  # of a known system it is known
+                yield f"# amount_is: {' | '.join(AmountIs)}  # {words['amount_is']}"
+        else:
+            yield self._line("lines", Lines.ONE.value, words["one"])

@@ -6,18 +6,20 @@ the planned mail are all there, and the batch is unfinished until somebody sends
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from sqlalchemy import Connection
 
 from assets.effects.following import payments_done
 from assets.notifications.mail import MailWriter
-from domain.decisions import ROW_DECISIONS, Decision, checked_note, checked_remote_id, rejected_by_person
+from domain.decisions import ROW_DECISIONS, Decision, checked_note, checked_remote_id, choices, rejected_by_person
 from domain.errors import OperationRefused
+from domain.guards import NEAR_DUPLICATE
 from domain.outcomes import LookUp
 from domain.profiles import ServiceProfile
 from domain.states import BatchState, EffectKind, EffectState
-from resources.database import batches, decisions, effects, interventions
+from resources.database import batches, decisions, effects, interventions, near_duplicates
 from resources.database.batches import Batch
 from resources.database.database import Database
 from resources.database.interventions import InReview
@@ -54,22 +56,60 @@ def decide(database: Database, vault: Vault, batch_id: str, decided: RowDecision
         found = interventions.take_for_decision(tx, checked.kind, batch_id, checked.row)
         if found is None:
             raise OperationRefused("BATCH-ROW-NOT-IN-REVIEW", batch=batch_id, row=checked.row, kind=checked.kind.value)
-        if checked.decision is Decision.SEND_AGAIN and checked.kind is EffectKind.PAYMENT and batch.cancel_requested:
+        pays = ROW_DECISIONS[checked.decision] is EffectState.RETRY_WAIT and checked.kind is EffectKind.PAYMENT
+        if pays and batch.cancel_requested:
             raise OperationRefused("BATCH-CANCELLED", batch=batch_id)
-        _apply(tx, batch, found, checked, vault)
-        decisions.record(
-            tx,
-            batch_id,
-            checked.decision,
-            code=found.reason,
-            kind=checked.kind,
-            order_id=found.order_id,
-            note=checked.note,
-            amount_jpy=found.amount_jpy,
-        )
-        if batch.state in (BatchState.PARTIAL, BatchState.CANCELLED):
-            batches.go_on(tx, batch_id)  # its report and, for a paid order, the mail
-        return batches.get(tx, batch_id)
+        if checked.decision not in choices(found.reason):
+            alike = found.reason == NEAR_DUPLICATE
+            raise OperationRefused("BATCH-ROW-NEVER-SENT" if alike else "BATCH-ROW-NOT-ALIKE", row=checked.row)
+        _record(tx, batch, found, checked, vault)
+        return _gone_on(tx, batch)
+
+
+def accept(database: Database, vault: Vault, batch_id: str, rows: Sequence[int], note: str) -> list[int]:
+    """Accept rows that resemble other orders, or all of them where none is named: the rows that are paid now.
+
+    Raises:
+        OperationRefused: none waits, one that is named does not, the batch is cancelled, or the note cannot be taken.
+    """
+    note = checked_note(note)
+    with database.begin() as tx:
+        batch = batches.lock(tx, batch_id)
+        if batch.cancel_requested:
+            raise OperationRefused("BATCH-CANCELLED", batch=batch_id)
+        waiting = near_duplicates.waiting(tx, batch_id)
+        accepted = sorted(set(rows)) or waiting
+        strangers = [row for row in accepted if row not in set(waiting)]
+        if strangers or not accepted:
+            raise OperationRefused("BATCH-ROW-NOT-ALIKE", row=strangers[0] if strangers else 0)
+        for row in accepted:
+            found = interventions.take_for_decision(tx, EffectKind.PAYMENT, batch_id, row)
+            if found is None:
+                raise OperationRefused("BATCH-ROW-NOT-ALIKE", row=row)
+            decided = RowDecision(row, EffectKind.PAYMENT, Decision.ACCEPT, note)
+            _record(tx, batch, found, decided, vault)
+        _gone_on(tx, batch)
+        return accepted
+
+
+def _record(tx: Connection, batch: Batch, found: InReview, decided: RowDecision, vault: Vault) -> None:
+    _apply(tx, batch, found, decided, vault)
+    decisions.record(
+        tx,
+        batch.batch_id,
+        decided.decision,
+        code=found.reason,
+        kind=decided.kind,
+        order_id=found.order_id,
+        note=decided.note,
+        amount_jpy=found.amount_jpy,
+    )
+
+
+def _gone_on(tx: Connection, batch: Batch) -> Batch:
+    if batch.state in (BatchState.PARTIAL, BatchState.CANCELLED):
+        batches.go_on(tx, batch.batch_id)  # its report and, for a paid order, the mail
+    return batches.get(tx, batch.batch_id)
 
 
 def _apply(tx: Connection, batch: Batch, found: InReview, decided: RowDecision, vault: Vault) -> None:

@@ -204,6 +204,6 @@ _FAULTS: dict[str, Fault] = {
     "ORD-CELL-GARBLED": _put(address="見本県\ufffd\ufffd市"),
 }
 """For each code of a row a way to make it true, and it alone. ORD-NUMBER-EARLIER needs a second file,
-ORD-LINES-SEVERAL other columns."""
+ORD-LINES-* lines that make orders together, ORD-REPAIR-* a repair file."""
 
 _ONLY_TEXT = frozenset({"ORD-CELL-CONTROL", "ORD-CELL-GARBLED", "ORD-COLUMNS-COUNT"})

@@ -11,11 +11,12 @@ from datetime import UTC, datetime, timedelta
 
 import dagster as dg
 
-from assets.partitions import BATCHES
+from assets.partitions import BATCHES, PARENT_TAG
 from domain.errors import BulkOrdersError, DatabaseUnavailable, FileRefused
+from domain.identity import client_slug
 from domain.states import BatchState
-from orchestration.admission import admit
-from orchestration.bindings import kept_database, open_batch_files
+from orchestration.admission import admit, beside_dropped
+from orchestration.bindings import client_profiles, kept_database, open_batch_files
 from orchestration.jobs import OPERATION_JOBS, PROCESS_BATCH
 from orchestration.settings import Settings
 from orchestration.version import code_version
@@ -67,7 +68,10 @@ def _tick(context: dg.SensorEvaluationContext, settings: Settings) -> dg.SensorR
         json.loads(context.cursor or "{}"), settle_seconds=settings.file_settle_seconds, now=time.time()
     )
     for dropped in look.settled[: settings.files_per_tick]:
-        _take(context, database, files, dropped)
+        _take(context, database, files, dropped, settings)
+    for totals in look.alone:
+        if time.time() - totals.arrived > settings.totals_wait_seconds:
+            _quarantine(context, files, totals, FileRefused("FILE-SIDE-ALONE"))
     requests = _requests(context, database, settings.files_per_tick)
     return dg.SensorResult(
         run_requests=requests,
@@ -77,10 +81,19 @@ def _tick(context: dg.SensorEvaluationContext, settings: Settings) -> dg.SensorR
     )
 
 
-def _take(context: dg.SensorEvaluationContext, database: Database, files: BatchFiles, dropped: DroppedFile) -> None:
+def _take(
+    context: dg.SensorEvaluationContext,
+    database: Database,
+    files: BatchFiles,
+    dropped: DroppedFile,
+    settings: Settings,
+) -> None:
     """Take one file; whatever is wrong with it is said in the log and never keeps the others waiting."""
     try:
-        admission = admit(database, files, dropped.path, dropped.client)
+        profile = client_profiles(settings).of(client_slug(dropped.client))
+        may_come = time.time() - dropped.arrived <= settings.totals_wait_seconds
+        found = beside_dropped(dropped, profile, may_come)
+        admission = admit(database, files, dropped.path, dropped.client, beside=found)
         word = "seen before" if admission.duplicate else "taken"
         context.log.info(f"file {word}: batch {admission.batch.batch_id}")
     except DatabaseUnavailable:
@@ -93,6 +106,8 @@ def _take(context: dg.SensorEvaluationContext, database: Database, files: BatchF
 
 def _quarantine(context: dg.SensorEvaluationContext, files: BatchFiles, dropped: DroppedFile, why: FileRefused) -> None:
     try:
+        for side in dropped.sides:
+            files.quarantine(side, dropped.client, why)
         files.quarantine(dropped.path, dropped.client, why)
         context.log.warning(f"a file went to quarantine: {why.code}")
     except (BulkOrdersError, OSError) as error:
@@ -112,6 +127,8 @@ def _requests(context: dg.SensorEvaluationContext, database: Database, limit: in
         key = _run_key(context.instance, batch)
         if key is not None and len(requests) < limit:
             tags = {"bulk_orders/client": batch.client}
+            if batch.parent_batch_id is not None:  # known once its first run has read the file
+                tags[PARENT_TAG] = batch.parent_batch_id
             requests.append(dg.RunRequest(run_key=key, partition_key=batch.batch_id, tags=tags))
     return requests
 

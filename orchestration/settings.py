@@ -13,7 +13,9 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
+from domain.catalogue import languages
 from domain.errors import SettingRefused
+from domain.guards import NEAR_DUPLICATE_DAYS
 
 
 def setting(variable: str, default: Any, meaning: str) -> Any:
@@ -36,7 +38,7 @@ class Settings:
     profiles_dir: Path | None = setting(
         "BULK_ORDERS_PROFILES_DIR", None, "folder of the clients' profiles, <client>.yaml; default: home/profiles"
     )
-    language: str = setting("BULK_ORDERS_LANGUAGE", "ja", "language of messages for people: ja or en")
+    language: str = setting("BULK_ORDERS_LANGUAGE", "ja", "language of messages for people: ja, en")
 
     database_url: str | None = setting("DATABASE_URL", None, "PostgreSQL 16 or newer; empty: our own server under home")
     encryption_key: str | None = setting(
@@ -88,6 +90,11 @@ class Settings:
     file_settle_seconds: float = setting(
         "BULK_ORDERS_FILE_SETTLE_SECONDS", 2.0, "seconds a dropped file must keep its size and time before it is taken"
     )
+    totals_wait_seconds: float = setting(
+        "BULK_ORDERS_TOTALS_WAIT_SECONDS",
+        600.0,
+        "seconds a dropped file waits for its file of totals, or that for its orders, where it has to",
+    )
     files_per_tick: int = setting("BULK_ORDERS_FILES_PER_TICK", 20, "files the sensor takes at one tick")
 
     payment_concurrency: int = setting(
@@ -123,6 +130,11 @@ class Settings:
     )
     approval_above_jpy: int = setting(
         "BULK_ORDERS_APPROVAL_ABOVE_JPY", 10_000_000_000, "yen of a batch above which a second person approves"
+    )
+    near_duplicate_days: int = setting(
+        "BULK_ORDERS_NEAR_DUPLICATE_DAYS",
+        NEAR_DUPLICATE_DAYS,
+        "days within which an order of the same customer, amount and items waits for a person; 0: never",
     )
     max_concurrent_batches: int = setting("BULK_ORDERS_MAX_CONCURRENT_BATCHES", 4, "batches worked on at the same time")
 
@@ -165,8 +177,9 @@ class Settings:
         )
 
     def _check_ranges(self) -> None:
-        if self.language not in ("ja", "en"):
-            raise SettingRefused("SYS-SETTING-INVALID", variable="BULK_ORDERS_LANGUAGE", expected="ja or en")
+        if self.language not in languages():
+            expected = " | ".join(languages())
+            raise SettingRefused("SYS-SETTING-INVALID", variable="BULK_ORDERS_LANGUAGE", expected=expected)
         for item in fields(self):
             value = getattr(self, item.name)
             if item.name in _SHARED_SECRETS and value is not None and not _is_strong(value):
@@ -192,6 +205,7 @@ _MAY_BE_ZERO = _PERCENTAGES | {
     "canary_payments",
     "tolerated_failures",
     "approval_above_jpy",
+    "near_duplicate_days",
 }
 _PORTS = frozenset({"postgres_port", "ui_port", "webhook_port"})
 _LAST_PORT = 65_535

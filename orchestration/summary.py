@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 from domain import catalogue
 from domain.errors import BulkOrdersError, TransientError
+from domain.repair import REPAIR
 from domain.states import BatchState, EffectState
 from resources.database.books import Books, EffectBook
 
@@ -40,6 +42,12 @@ def as_json(books: Books, report_dir: str | None, duplicate: bool) -> dict[str, 
             "payments": books.payments.count(EffectState.CANCELLED),
             "amount_jpy": books.payments.amount_jpy(EffectState.CANCELLED),
         },
+        "repair": {
+            "files": _repair_files(report_dir),
+            "parent_batch": batch.parent_batch_id,
+            "child_batches": list(books.child_batch_ids),
+            "rows_repaired": books.rows_repaired,
+        },
         "report_dir": report_dir,
         "duplicate_of": batch.batch_id if duplicate else None,
         "run_id": batch.run_id,
@@ -49,15 +57,15 @@ def as_json(books: Books, report_dir: str | None, duplicate: bool) -> dict[str, 
 def refused_json(name: str, error: BulkOrdersError) -> dict[str, Any]:
     """The same object for a file of which there is no batch to tell about."""
     status = "interrupted" if isinstance(error, TransientError) else BatchState.REFUSED.value
-    unknown = ("rows", "orders", "payments", "notifications", "cancelled", "report_dir", "duplicate_of", "run_id")
-    nothing = dict.fromkeys(unknown)
+    unknown = ("rows", "orders", "payments", "notifications", "cancelled", "repair")
+    nothing = dict.fromkeys((*unknown, "report_dir", "duplicate_of", "run_id"))
     file = {"name": name, "sha256": None, "rows": None, "amount_jpy": None}
     return {"batch_id": None, "status": status, "reason": error.code, "file": file} | nothing
 
 
 def as_text(summary: Mapping[str, Any], books: Books, language: str) -> str:
     """The summary for people."""
-    words = _WORDS[language]
+    words = catalogue.words("summary", language)
     payments, mails, rows = summary["payments"], summary["notifications"], summary["rows"]
     lines = [
         f"{words['batch']}: {summary['batch_id']}   {words[summary['status']]}",
@@ -75,17 +83,34 @@ def as_text(summary: Mapping[str, Any], books: Books, language: str) -> str:
         lines.append(words["duplicate"])
     if books.batch.reason:
         lines.append(catalogue.describe(BulkOrdersError(books.batch.reason, **books.batch.reason_facts), language))
+    lines += _repair_lines(summary["repair"], words)
     if summary["report_dir"]:
         lines.append(f"{words['report']}: {summary['report_dir']}")
     return "\n".join(lines)
 
 
+def _repair_files(report_dir: str | None) -> list[str]:
+    return [] if report_dir is None else sorted(str(path) for path in Path(report_dir).glob(f"{REPAIR}.*"))
+
+
+def _repair_lines(repair: Mapping[str, Any], words: Mapping[str, str]) -> Iterator[str]:
+    if repair["parent_batch"]:
+        yield f"{words['repair_of']}: {repair['parent_batch']}"
+    if repair["child_batches"]:
+        children = ", ".join(repair["child_batches"])
+        yield f"{words['repaired_with']}: {children}   {repair['rows_repaired']:,} {words['repaired']}"
+    for path in repair["files"]:
+        yield f"{words['repair']}: {path}"
+
+
 def as_line(books: Books, language: str) -> str:
     """One batch in one line, for a list."""
-    words, batch = _WORDS[language], books.batch
+    words, batch = catalogue.words("summary", language), books.batch
     done = books.payments.count(EffectState.DONE)
     figures = f"{done:,}/{books.orders:,} {words['payments']}  {books.paid_jpy:,} {words['yen']}"
-    return f"{batch.created_at.astimezone():%Y-%m-%d %H:%M}  {batch.batch_id}  {words[batch.state.value]}  {figures}"
+    of = f"  {words['repair_of']} {batch.parent_batch_id}" if batch.parent_batch_id else ""
+    place = f"{batch.created_at.astimezone():%Y-%m-%d %H:%M}  {batch.batch_id}"
+    return f"{place}  {words[batch.state.value]}  {figures}{of}"
 
 
 def _effects(book: EffectBook) -> dict[str, int]:
@@ -104,56 +129,3 @@ def _states(counts: Mapping[str, int], words: Mapping[str, str]) -> str:
 
 def _number(value: int | None) -> str:
     return "-" if value is None else f"{value:,}"
-
-
-_WORDS = {
-    "ja": {
-        "batch": "バッチ",
-        "file": "ファイル",
-        "rows": "行",
-        "yen": "円",
-        "accepted": "受付",
-        "orders": "注文",
-        "payments": "支払い",
-        "notifications": "メール",
-        "report": "結果ファイル",
-        "duplicate": "このファイルは取込済みです。新しい処理は行っていません。",
-        "received": "受領",
-        "validated": "検証済み",
-        "ordered": "処理中",
-        "paused": "一時停止中",
-        "partial": "完了(一部エラーあり)",
-        "refused": "取込不可",
-        "done": "完了",
-        "rejected": "エラー",
-        "review": "要確認",
-        "waiting": "未処理",
-        "cancelled": "取消済み",
-        "cancelled_payments": "取り消した支払い",
-    },
-    "en": {
-        "batch": "Batch",
-        "file": "File",
-        "rows": "rows",
-        "yen": "yen",
-        "accepted": "Accepted",
-        "orders": "Orders",
-        "payments": "Payments",
-        "notifications": "Mails",
-        "report": "Result files",
-        "duplicate": "This file was imported before. Nothing new was done.",
-        "received": "received",
-        "validated": "validated",
-        "ordered": "in progress",
-        "paused": "paused",
-        "partial": "finished, with rejected or failed rows",
-        "refused": "refused",
-        "done": "done",
-        "rejected": "failed",
-        "review": "to review",
-        "waiting": "waiting",
-        "cancelled": "cancelled",
-        "cancelled_payments": "Payments cancelled",
-    },
-}
-"""Japanese says 完了 of a batch and of a payment alike; a third language is a third table."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Protocol
 
@@ -16,14 +16,11 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
+from domain import catalogue
 from domain.progress import StageProgress
 from resources.database.books import Books
 
 _LINE_SECONDS = 5.0
-_NAMES = {
-    "ja": {"validated_csv": "検証", "created_orders": "注文作成", "payments": "支払い", "notifications": "メール"},
-    "en": {"validated_csv": "Validation", "created_orders": "Orders", "payments": "Payments", "notifications": "Mails"},
-}
 
 
 class Watcher(Protocol):
@@ -46,7 +43,7 @@ def watcher(language: str, quiet: bool) -> Iterator[Watcher]:
             TimeRemainingColumn(compact=True),
         )
         with Progress(*columns, console=Console(stderr=True)) as progress:
-            yield _Bars(progress, _NAMES[language])
+            yield _Bars(progress, catalogue.words("stages", language))
     else:
         yield _Lines(lambda line: click.echo(line, err=True))
 
@@ -57,7 +54,7 @@ class _Silence:
 
 
 class _Bars:
-    def __init__(self, progress: Progress, names: dict[str, str]) -> None:
+    def __init__(self, progress: Progress, names: Mapping[str, str]) -> None:
         self._progress = progress
         self._names = names
         self._tasks: dict[str, TaskID] = {}

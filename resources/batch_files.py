@@ -1,7 +1,8 @@
 """The folders: orders are dropped in one, archived per batch in another, set aside in two more.
 
     <import>/<client>/*           dropped by people; taken once they no longer change
-    <home>/batches/<batch_id>/    source.<ext>: the archived copy, 0400, the only one that is read from then on
+    <home>/batches/<batch_id>/    source.<ext>: the archived copy, 0400, the only one that is read from then on;
+                                  totals-<n>.txt: the file of totals that came with it, if one did
     <home>/duplicates/<client>/   files whose bytes were imported before, each with a note
     <home>/quarantine/<client>/   files that cannot be read, each with a note
 
@@ -19,10 +20,12 @@ import re
 import secrets
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 from domain import catalogue
 from domain.errors import BulkOrdersError, FileRefused, InvariantBroken, NotFound, TransientError
+from resources import side_files
 from resources.file_labels import HELD, extension, safe_label
 from resources.import_folder import Look, look
 from resources.local.files import write_private
@@ -31,6 +34,14 @@ from resources.regular_files import copy_synced, digest, sync_folder
 
 class FileChanged(TransientError):
     """The file's bytes are no longer those it was recognised by; it stays where it is and is looked at again."""
+
+
+@dataclass(frozen=True, slots=True)
+class ArchivedTotals:
+    """A dropped file of totals whose content is safe, as it was when it was copied."""
+
+    path: Path
+    status: os.stat_result
 
 
 class BatchFiles:
@@ -79,8 +90,8 @@ class BatchFiles:
             raise NotFound("BATCH-NOT-FOUND", batch="?")
         return self.home / "batches" / batch_id
 
-    def archive(self, path: Path, batch_id: str, sha256: bytes) -> Path:
-        """Take a dropped file: archived unchanged, then gone from the import folder.
+    def archive(self, path: Path, batch_id: str, sha256: bytes, totals: ArchivedTotals | None = None) -> Path:
+        """Take a dropped file: archived unchanged, then gone from the import folder, and before it its ``totals``.
 
         Killed while copying: a hidden half copy, replaced by the next call. Killed after the archive stands and before
         the dropped file is gone: the next call with it, or `set_aside_duplicate`, removes it. Killed while it is being
@@ -95,6 +106,7 @@ class BatchFiles:
         origin = archived.parent / _ORIGIN
         with _our_errors():
             write_private(origin, json.dumps(_identity(status)))
+            self.drop_totals(totals)
             _remove_if_same(path, status)
             origin.unlink()
         return archived
@@ -124,6 +136,26 @@ class BatchFiles:
         if digest(existing) != sha256:
             raise InvariantBroken("FILE-ARCHIVE-CHANGED", batch=batch_id)
         return existing, status
+
+    def archive_totals(self, path: Path, batch_id: str) -> ArchivedTotals:
+        """Keep a file of totals with its batch; it stays where it is until it is dropped.
+
+        Raises:
+            FileRefused: the file cannot be opened.
+        """
+        folder = self.batch_dir(batch_id)
+        with _our_errors(), _only_one(folder):
+            return ArchivedTotals(path, side_files.archive(path, folder))
+
+    def drop_totals(self, totals: ArchivedTotals | None) -> None:
+        """Remove a file of totals that was archived, unless another has taken its name meanwhile."""
+        if totals is not None:
+            with _our_errors():
+                _remove_if_same(totals.path, totals.status)
+
+    def archived_totals(self, batch_id: str) -> Path | None:
+        """The file of totals that came last with a batch, or None."""
+        return side_files.archived(self._folder_of(batch_id))
 
     # -- set aside ----------------------------------------------------------------------------------------------------
 
@@ -218,7 +250,8 @@ def _held(path: Path) -> Iterator[Path]:
 
 def _hold(path: Path) -> Path:
     """Rename a dropped file to a hidden name of ours beside it: from then on nobody can put another in its place."""
-    held = path.with_name(f"{HELD}{secrets.token_hex(6)}{extension(path.name, '.csv')}")
+    ending = side_files.ENDING if side_files.is_side_file(path.name) else extension(path.name, ".csv")
+    held = path.with_name(f"{HELD}{secrets.token_hex(6)}{ending}")
     try:
         path.rename(held)
     except OSError:
@@ -298,5 +331,5 @@ def _note(error: BulkOrdersError) -> str:
     lines: list[str] = []
     for language in ("ja", "en"):
         text = catalogue.fill(error.code, error.facts, language)
-        lines += [error.code, text.message, text.remedy, ""]
+        lines += [error.code, text.message, text.cause, text.remedy, ""]
     return "\ufeff" + "\r\n".join(lines)

@@ -1,4 +1,4 @@
-"""Personal data at rest: AES-256-GCM, one sealed value per row of a file (R-48).
+"""Personal data at rest: AES-256-GCM, one sealed value per row of a file (R-48); and what of it must be compared.
 
     sealed = version (1 byte) | key id (4 bytes) | nonce (12 bytes) | ciphertext and tag
 
@@ -11,6 +11,7 @@ from __future__ import annotations
 import base64
 import binascii
 import hashlib
+import hmac
 import os
 import secrets
 from collections.abc import Sequence
@@ -25,6 +26,7 @@ _VERSION = b"\x01"
 _KEY_BYTES = 32
 _ID_BYTES = 4
 _NONCE_BYTES = 12
+_LIKENESS_BYTES = 8
 _HEAD_BYTES = len(_VERSION) + _ID_BYTES + _NONCE_BYTES
 # No cell holds a NUL (the reader refuses such a file): joined by it, 10,000 rows take 4 ms where JSON takes 43.
 _BETWEEN_CELLS = "\0"
@@ -36,6 +38,8 @@ class Vault:
     def __init__(self, key: bytes) -> None:
         self._cipher = AESGCM(key)
         self._id = hashlib.sha256(b"key id" + key).digest()[:_ID_BYTES]
+        self._tagging = hmac.digest(key, b"tags", "sha256")
+        self._likening = hmac.digest(key, b"likeness", "sha256")
 
     def __repr__(self) -> str:
         return f"Vault(key_id={self.key_id!r})"
@@ -71,6 +75,16 @@ class Vault:
             KeyRefused: another key, or a value that was changed or moved.
         """
         return self._open(sealed, _row_address(batch_id, import_row_number)).decode().split(_BETWEEN_CELLS)
+
+    def tag(self, text: str) -> bytes:
+        """A keyed checksum (32 bytes): whoever shows it again with ``text`` has it from us."""
+        return hmac.digest(self._tagging, text.encode(), "sha256")
+
+    def likeness(self, described: bytes) -> int:
+        """A number of 64 bits, equal for equal octets, that tells nothing of them without the key (a blind index)."""
+        # BLAKE2b with its own key: as HMAC-SHA-256, in half the time (7 ms per 10,000).
+        keyed = hashlib.blake2b(described, digest_size=_LIKENESS_BYTES, key=self._likening)
+        return int.from_bytes(keyed.digest(), "big", signed=True)
 
     def make_check_value(self) -> bytes:
         """A value that only this key opens, to recognise a wrong key at start."""

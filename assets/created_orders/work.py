@@ -4,25 +4,30 @@ from __future__ import annotations
 
 from sqlalchemy import Connection
 
+from domain.client_profile import profile_days
 from domain.errors import FileRefused, InvariantBroken
+from domain.guards import NEAR_DUPLICATE_DAYS
 from domain.states import BatchState
-from resources.database import batches, books, orders
+from resources.database import batches, books, near_duplicates, orders
 from resources.database.books import Books
 from resources.database.database import Database
 
 
-def create_orders(database: Database, batch_id: str) -> Books:
+def create_orders(database: Database, batch_id: str, near_duplicate_days: int = NEAR_DUPLICATE_DAYS) -> Books:
     """Create the orders of a validated batch; a batch that has them already is left alone.
+
+    Those that resemble another order of the client, at most ``near_duplicate_days`` apart (or as its profile says), are
+    written down: they are not paid until a person accepts them.
 
     Raises:
         FileRefused: the file was refused.
         InvariantBroken: the batch is not validated yet.
     """
     with database.hold_batch(batch_id) as hold:
-        return hold.run(lambda tx: _create(tx, batch_id))
+        return hold.run(lambda tx: _create(tx, batch_id, near_duplicate_days))
 
 
-def _create(tx: Connection, batch_id: str) -> Books:
+def _create(tx: Connection, batch_id: str, near_duplicate_days: int) -> Books:
     batch = batches.get(tx, batch_id)
     if batch.state is BatchState.REFUSED:
         raise FileRefused(batch.reason or "FILE-UNREADABLE", **batch.reason_facts)
@@ -34,5 +39,6 @@ def _create(tx: Connection, batch_id: str) -> Books:
         )
         if rejected:
             batches.count_accepted(tx, batch_id)
+        near_duplicates.find(tx, batch_id, profile_days(batch.reading, near_duplicate_days))
         batches.move(tx, batch_id, BatchState.ORDERED)
     return books.read(tx, batch_id)

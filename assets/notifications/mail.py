@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from domain.cells import reader_of
 from resources.database.batches import Batch
 from resources.database.effects import OrderFacts
@@ -25,6 +28,9 @@ Amount: {amount:,} yen
 """
 
 
+_MOST_ITEMS = 50  # named one by one; a mail is read by a person
+
+
 class MailWriter:
     """Writes the request for an order's mail from the sealed row of the file."""
 
@@ -40,10 +46,26 @@ class MailWriter:
             KeyRefused: the row cannot be opened.
         """
         cells = self._vault.open_cells(self._batch_id, order.import_row_number, order.cells)
-        words = {"number": order.order_number, "item": order.item_name or "-", "amount": order.amount_jpy}
+        words = {"number": order.order_number, "item": _items(order), "amount": order.amount_jpy}
         return mail_body(
             order_id=order.order_id,
             to=self._read.value("email", cells),
             subject=_SUBJECT.format(**words),
             text=_TEXT.format(name=self._read.value("customer_name", cells), **words),
         )
+
+
+def _items(order: OrderFacts) -> str:
+    """What was ordered: in one word, or of several items each on a line of its own."""
+    if order.items is None:
+        return order.item_name or "-"
+    named = [_item(item) for item in order.items[:_MOST_ITEMS]]
+    more = len(order.items) - len(named)
+    return "\n".join(["", *named, *([f"  … +{more}"] if more else [])])
+
+
+def _item(item: Mapping[str, Any]) -> str:
+    name = " ".join((item.get("name") or item.get("code") or "-").split())
+    quantity = f" × {item['quantity']:,}" if "quantity" in item else ""
+    amount = f"  ¥{item['jpy']:,}" if "jpy" in item else ""
+    return f"  {name}{quantity}{amount}"

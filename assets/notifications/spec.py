@@ -12,7 +12,7 @@ _DESCRIPTION = """One mail per **paid** order, none for any other, never two (LI
 A mail is planned in the transaction that settles its payment and leaves while other orders still pay. All batches share
 the limit of the service (ten mails per second): 10,000 mails take at least 1,000 seconds, whatever else is fast.
 
-支払いが完了した注文ごとに1通だけメールを送信します。全バッチ合計で毎秒10通の上限を守ります。"""
+決済が完了した注文ごとに1通だけメールを送信します。全バッチ合計で毎秒10通の上限を守ります。"""
 
 SPEC = dg.AssetSpec(
     NAME,

@@ -7,7 +7,7 @@ from sqlalchemy import Connection
 from domain.errors import InvariantBroken, OperationRefused
 from domain.identity import idempotency_key, request_digest
 from domain.states import BatchState, EffectKind
-from resources.database import batches, books, durability, effects
+from resources.database import batches, books, durability, effects, near_duplicates
 from resources.database.books import Books
 from resources.database.database import BatchHold
 from resources.database.effects import PlannedEffect
@@ -37,15 +37,16 @@ def _plan(tx: Connection, batch_id: str) -> Books:
     if batch.state is BatchState.PAUSED:
         batches.move(tx, batch_id, BatchState.ORDERED)
     before = books.read(tx, batch_id)
-    if (before.orders, before.orders_jpy) != (before.rows_accepted, before.accepted_jpy):
-        raise InvariantBroken("BATCH-BOOKS-DIFFER", batch=batch_id, orders=before.orders, rows=before.rows_accepted)
+    if (before.orders, before.orders_jpy) != (before.orders_expected, before.accepted_jpy):
+        raise InvariantBroken("BATCH-BOOKS-DIFFER", batch=batch_id, orders=before.orders, rows=before.orders_expected)
     plan_missing(tx, batch_id)
     return books.read(tx, batch_id)
 
 
 def plan_missing(tx: Connection, batch_id: str) -> None:
-    """Plan the payments of orders that have none yet."""
+    """Plan the payments of orders that have none yet; one that resembles another order waits for a person at once."""
     effects.plan(tx, EffectKind.PAYMENT, _planned(batch_id, effects.unplanned_payments(tx, batch_id)))
+    near_duplicates.hold(tx, batch_id)
 
 
 def _planned(batch_id: str, orders: list[tuple[int, int, int]]) -> list[PlannedEffect]:

@@ -14,7 +14,7 @@ as a failure and never sent again: it is looked up first. A declined payment put
 on. While payments run, the mails of paid orders already leave (`notifications`). When the payment service is out of
 order the batch pauses, loses nothing, and goes on by itself.
 
-注文ごとに1回だけ支払いを行います。結果が不明な場合は再送せず、必ず照会してから判断します。"""
+注文ごとに1回だけ決済を行います。結果が不明な場合は再送せず、必ず照会してから判断します。"""
 
 SPEC = dg.AssetSpec(
     NAME,

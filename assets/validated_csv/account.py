@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
@@ -10,16 +9,22 @@ from typing import Any
 from assets.validated_csv.source_table import SourceTable
 from domain import catalogue
 from domain.headers import Source
-from domain.issues import CellReading
+from domain.trailer import Totals
 from domain.values.reading import code_of
 
 Record = Mapping[str, Any]
 
 
-def reading_record(table: SourceTable, readings: Sequence[CellReading]) -> dict[str, Any]:
-    """What is kept with the batch. ``domain.cells.reader_of`` reads rows by it."""
+def reading_record(
+    table: SourceTable, cells: Mapping[tuple[str, str], int], beside: Totals | None = None
+) -> dict[str, Any]:
+    """What is kept with the batch; ``cells`` counts those read otherwise than written, by column and rule.
+
+    ``beside`` are the totals of a file beside it.
+
+    ``domain.cells.reader_of`` reads rows by it.
+    """
     rules = table.profile.value_rules
-    counts = Counter((reading.column, rule) for reading in readings for rule in reading.rules)
     return {
         "file": table.taken.to_json(),
         "system": table.header_map.system,
@@ -30,7 +35,8 @@ def reading_record(table: SourceTable, readings: Sequence[CellReading]) -> dict[
         "amount_rule": table.profile.amount_rule(table.header_map).value,
         "values": {"date_order": rules.date_order, "thousands": rules.thousands.value},
         "declared": asdict(table.declared) if table.declared else None,
-        "cells": [[column, rule, count] for (column, rule), count in sorted(counts.items())],
+        "beside": asdict(beside) if beside else None,
+        "cells": [[column, rule, count] for (column, rule), count in sorted(cells.items())],
         "profile": table.profile.to_json(),
         "profile_version": table.profile.version if table.profile.to_json() else None,
     }
@@ -46,7 +52,8 @@ def reading_text(record: Record | None, header: Sequence[str]) -> str:
         *(f"- {code}: {_both(code)}" for code in (file["encoding_reason"], file["sheet_reason"]) if code),
         f"- header: {file['header_row']}; system: {record['system'] or '-'}; amount: {record['amount_rule']}",
         f"- profile: {profile or '-'}",
-        *_declared(record["declared"]),
+        *_declared("declared", record["declared"]),
+        *_declared("declared beside it", record.get("beside")),
     ]
     columns = [
         f"| {name} | {_names(found['at'], header)} | {_both(Source(found['why']).code)} |"
@@ -59,9 +66,9 @@ def reading_text(record: Record | None, header: Sequence[str]) -> str:
     return "\n".join([*taken, "", *tables])
 
 
-def _declared(totals: Record | None) -> list[str]:
-    said = [f"{value:,} {what}" for what, value in (totals or {}).items() if value is not None]
-    return [f"- declared: {', '.join(said)}"] if said else []
+def _declared(where: str, totals: Record | None) -> list[str]:
+    said = [f"{totals[what]:,} {what}" for what in ("rows", "jpy") if totals[what] is not None] if totals else []
+    return [f"- {where}: {', '.join(said)}"] if said else []
 
 
 def _both(code: str) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 import pyarrow as arrow
 
+from assets.validated_csv.orders_of_rows import orders_of_rows
 from assets.validated_csv.source_table import SourceTable
 from assets.validated_csv.validation import Validation
 from domain.states import RowState
@@ -19,7 +20,9 @@ _SEALED_AT_ONCE = 500
 _ACCEPTED, _REJECTED = RowState.ACCEPTED.value, RowState.REJECTED.value
 
 
-def stored_rows(batch_id: str, table: SourceTable, validation: Validation, vault: Vault) -> Iterator[StoredRow]:
+def stored_rows(
+    batch_id: str, client: str, table: SourceTable, validation: Validation, vault: Vault
+) -> Iterator[StoredRow]:
     """Every row of the file, in its order."""
     issues: dict[int, list[dict[str, Any]]] = defaultdict(list)
     for issue in validation.issues:
@@ -28,10 +31,12 @@ def stored_rows(batch_id: str, table: SourceTable, validation: Validation, vault
     for reading in validation.readings:
         readings[reading.import_row_number].append(reading.to_json())
     accepted = _accepted_values(validation.accepted)
+    of_orders = orders_of_rows(validation, client, vault.likeness)
     lines_and_cells = zip(table.line_numbers, _sealed(batch_id, table, vault), strict=True)
-    for number, (line, sealed) in enumerate(lines_and_cells, start=1):
+    for number, (line, sealed) in enumerate(lines_and_cells, start=table.rows_before + 1):
         if number in accepted:
-            yield StoredRow(number, line, _ACCEPTED, sealed, None, readings.get(number), *accepted[number])
+            values = (*accepted[number], *of_orders[number])
+            yield StoredRow(number, line, _ACCEPTED, sealed, None, readings.get(number), *values)
         else:
             yield StoredRow(number, line, _REJECTED, sealed, issues[number], readings.get(number))
 
@@ -40,7 +45,7 @@ def _sealed(batch_id: str, table: SourceTable, vault: Vault) -> Iterator[bytes]:
     """The sealed cells of every row, some rows at a time: while the next are sealed, the server stores the last."""
     rows = table.cells.joined.cast(arrow.large_binary()).to_pylist()
     for start in range(0, len(rows), _SEALED_AT_ONCE):
-        yield from vault.seal_rows(batch_id, start + 1, rows[start : start + _SEALED_AT_ONCE])
+        yield from vault.seal_rows(batch_id, table.rows_before + start + 1, rows[start : start + _SEALED_AT_ONCE])
 
 
 def _accepted_values(frame: pd.DataFrame) -> dict[int, tuple[Any, ...]]:

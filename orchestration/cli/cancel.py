@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from domain import catalogue
 from orchestration.cli.acting import act_and_go_on
 from orchestration.settings import Settings
 
@@ -29,13 +30,7 @@ def command(batch: str, as_json: bool) -> int:
     def act(database: Database) -> None:
         cancelled = operations.cancel(database, batch)
         if not as_json:
-            words = _WORDS[settings.language]
-            click.echo(words.format(payments=cancelled.effects, jpy=cancelled.amount_jpy), err=True)
+            line = catalogue.words("cancel", settings.language)["line"]
+            click.echo(line.format(payments=cancelled.effects, jpy=cancelled.amount_jpy), err=True)
 
     return act_and_go_on(settings, batch, act, as_json=as_json)
-
-
-_WORDS = {
-    "ja": "取り消した支払い: {payments:,}件({jpy:,}円)",
-    "en": "Payments cancelled: {payments:,} ({jpy:,} yen)",
-}

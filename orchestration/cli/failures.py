@@ -19,6 +19,7 @@ import click
 
 from domain import catalogue
 from domain.errors import BulkOrdersError, TransientError
+from resources.file_labels import safe_label
 
 REFUSED = 2
 INTERRUPTED = 3
@@ -48,9 +49,10 @@ def exit_code_of(command: Callable[[], int | None], language: str, home: Path) -
 
 
 def say(error: BulkOrdersError, language: str, about: str = "") -> int:
-    """One line about one of our errors on stderr, and the exit code it means; ``about`` names a file, if any."""
+    """One line about one of our errors on stderr, and its exit code; ``about`` is a file's own name, if any."""
     line = catalogue.describe(error, language)
-    return _say(f"{about}: {line}" if about else line, INTERRUPTED if isinstance(error, TransientError) else REFUSED)
+    shown = f"{safe_label(about)}: {line}" if about else line  # a name may hold what commands a terminal
+    return _say(shown, INTERRUPTED if isinstance(error, TransientError) else REFUSED)
 
 
 def _say(line: str, code: int) -> int:

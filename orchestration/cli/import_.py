@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from domain import catalogue
 from domain.errors import BulkOrdersError
 from domain.identity import DEFAULT_CLIENT
 from orchestration.cli.failures import say
@@ -101,49 +102,14 @@ def _json(told: dict[str, Any]) -> str:
 
 
 def _forecast_text(told: dict[str, Any], language: str) -> str:
-    words = _FORECAST_WORDS[language]
+    words = catalogue.words("forecast", language)
     lines = [f"{words[name]}: {_shown(told[name], language)}" for name in words if told[name] not in (None, {})]
     return "\n".join(lines)
 
 
 def _shown(value: object, language: str) -> str:
     if isinstance(value, bool):
-        return _NEEDED[language][value]
+        return catalogue.words("answers", language)["needed" if value else "not_needed"]
     if isinstance(value, dict):
         return "".join(f"\n  {name}: {_shown(entry, language)}" for name, entry in value.items())
     return f"{value:,}" if isinstance(value, int | float) else str(value)
-
-
-_NEEDED = {"ja": ("不要", "必要"), "en": ("not needed", "needed")}
-_FORECAST_WORDS = {
-    "ja": {
-        "file_rows": "ファイルの行数",
-        "accepted_rows": "受付できる行",
-        "rejected_rows": "エラーの行",
-        "amount_jpy": "金額合計(円)",
-        "faults": "エラーの内訳",
-        "columns": "列の読み取り",
-        "readings": "読み替えたセル",
-        "payment_calls": "支払いの呼出し回数",
-        "mail_calls": "メールの呼出し回数",
-        "least_seconds": "最短の所要時間(秒)",
-        "canary_payments": "先行して行う支払い",
-        "needs_approval": "別の人の承認",
-        "duplicate_of": "取込済みのバッチ",
-    },
-    "en": {
-        "file_rows": "Rows of the file",
-        "accepted_rows": "Rows that would be taken",
-        "rejected_rows": "Rows that would be rejected",
-        "amount_jpy": "Amount (yen)",
-        "faults": "Faults",
-        "columns": "Columns read as",
-        "readings": "Cells read otherwise than written",
-        "payment_calls": "Payment calls",
-        "mail_calls": "Mail calls",
-        "least_seconds": "Least time (seconds)",
-        "canary_payments": "Payments that go alone first",
-        "needs_approval": "Second person's approval",
-        "duplicate_of": "Imported before as",
-    },
-}

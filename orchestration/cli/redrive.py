@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from domain import catalogue
 from orchestration.cli.acting import act_and_go_on
 from orchestration.settings import Settings
 
@@ -58,12 +59,6 @@ def _show(batch: str, found: Redriven, language: str, as_json: bool) -> None:
 
 
 def _text(found: Redriven, language: str) -> str:
-    return _WORDS[language].format(
+    return catalogue.words("redrive", language)["line"].format(
         payments=found.payments.effects, jpy=found.payments.amount_jpy, mails=found.notifications.effects
     )
-
-
-_WORDS = {
-    "ja": "やり直すもの: 支払い {payments:,}件({jpy:,}円)、メール {mails:,}件",
-    "en": "To be tried again: {payments:,} payments ({jpy:,} yen), {mails:,} mails",
-}

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from domain.repair import REPAIR
 from orchestration.settings import Settings
 
 
@@ -21,10 +22,10 @@ from orchestration.settings import Settings
     help="Folder to write the files to; made if it is missing.",
 )
 def command(batch: str, output: Path) -> int:
-    """Write succeeded.csv, failed.csv, not_processed.csv and errors.csv of a batch."""
-    from assets.batch_report.work import write_report
+    """Write succeeded.csv, failed.csv, not_processed.csv, errors.csv and the repair file of a batch."""
+    from assets.batch_report.work import write_repair_files, write_report
     from orchestration import summary
-    from orchestration.bindings import admitted_vault
+    from orchestration.bindings import admitted_vault, open_batch_files
     from orchestration.cli.connected import connected_database
 
     settings = Settings.from_environment()
@@ -32,6 +33,9 @@ def command(batch: str, output: Path) -> int:
         database = connected_database(settings, held)
         vault = admitted_vault(settings, database)
         written = write_report(database, vault, batch, output)
+        to_repair = write_repair_files(database, vault, open_batch_files(settings), batch, output)
     for name, rows in written.rows_per_file.items():
         click.echo(f"{output / name}.csv   {rows:,}")
+    for path in sorted(output.glob(f"{REPAIR}.*")):
+        click.echo(f"{path}   {to_repair:,}")
     return summary.exit_code(written.books)

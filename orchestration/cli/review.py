@@ -24,7 +24,7 @@ class ListedByDefault(click.Group):
 
 @click.group(name="review", cls=ListedByDefault)
 def command() -> None:
-    """List what is in review (review [BATCH] [--json]), and decide about a row (review decide BATCH ...)."""
+    """List what is in review (review [BATCH] [--json]), or decide: review decide BATCH ..., review accept BATCH ..."""
 
 
 @command.command(name="list")
@@ -60,7 +60,8 @@ def list_(batch: str | None, as_json: bool) -> None:
     "decision",
     required=True,
     type=click.Choice([decision.value for decision in ROW_DECISIONS]),
-    help="done: it happened. send-again: it did not, try again. rejected: it did not, and is not to.",
+    help="done: it happened. send-again: it did not, try again. rejected: it did not, and is not to. "
+    "accept: it resembles another order, and is one of its own.",
 )
 @click.option("--remote-id", metavar="X", help="The service's own number of the payment or mail, if it is done.")
 @click.option("--reason", required=True, metavar="TEXT", help="How you know, in a few words; nothing about a customer.")
@@ -89,3 +90,30 @@ def decide(batch: str, row: int, kind: str, decision: str, remote_id: str | None
         click.echo(json.dumps(told | {"status": now.state.value}))
     else:
         click.echo(review_text.decided(decided, batch, settings.language))
+
+
+@command.command(name="accept")
+@click.argument("batch")
+@click.option("--row", "rows", multiple=True, type=click.IntRange(min=1), help="Import row number; may be repeated.")
+@click.option("--all", "everything", is_flag=True, help="All rows of the batch that resemble other orders.")
+@click.option("--reason", required=True, metavar="TEXT", help="How you know, in a few words; nothing about a customer.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output.")
+def accept(batch: str, rows: tuple[int, ...], everything: bool, reason: str, as_json: bool) -> None:
+    """Let orders be paid that wait because they resemble others: same customer, amount and items, few days apart.
+
+    It is written into the trail who accepted which. A running `up` goes on with the batch by itself; without one,
+    `bulk-orders continue BATCH` does.
+    """
+    from orchestration import reviews
+    from orchestration.bindings import admitted_vault
+    from orchestration.cli import review_text
+    from orchestration.cli.connected import connected_database
+
+    if everything == bool(rows):
+        raise click.UsageError("either --row or --all")
+    settings = Settings.from_environment()
+    with ExitStack() as held:
+        database = connected_database(settings, held)
+        accepted = reviews.accept(database, admitted_vault(settings, database), batch, rows, reason)
+    told = {"batch_id": batch, "rows": accepted, "decision": Decision.ACCEPT.value}
+    click.echo(json.dumps(told) if as_json else review_text.accepted(accepted, batch, settings.language))

@@ -8,7 +8,8 @@ from datetime import datetime
 from typing import Any
 
 from domain import catalogue
-from domain.decisions import Decision
+from domain.decisions import Decision, choices
+from domain.guards import NEAR_DUPLICATE
 from domain.profiles import ServiceProfile
 from domain.states import EffectKind
 from orchestration.reviews import RowDecision, may_double
@@ -21,34 +22,46 @@ def as_json(row: ReviewRow, profile: ServiceProfile) -> dict[str, Any]:
     """One row for programs, with the commands that settle it; ``send_again_may_double`` where nothing prevents it."""
     told = {item.name: _plain(getattr(row, item.name)) for item in fields(row)}
     remedy = catalogue.fill(row.reason, {}, "en").remedy
-    commands = [_command(row, decision) for decision in (Decision.DONE, Decision.REJECTED, Decision.SEND_AGAIN)]
+    commands = [_command(row, decision) for decision in choices(row.reason)]
     return told | {"remedy": remedy, "decide": commands, "send_again_may_double": may_double(profile)}
 
 
 def as_text(rows: Sequence[ReviewRow], profiles: Profiles, language: str) -> str:
     """All rows for a person, and at the end what can be done about each."""
-    words = _WORDS[language]
+    words = catalogue.words("review", language)
     if not rows:
         return words["none"]
     lines = [line for row in rows for line in _row(row, words, language)]
-    lines += ["", words["actions"], *(f"  {words[choice]}" for choice in ("done", "rejected", "send-again"))]
-    lines += [f"  {words['command']}", f"    {_command(rows[0], Decision.DONE)}"]
-    kinds = sorted({row.kind for row in rows if may_double(profiles[row.kind])})
+    alike = [row for row in rows if row.reason == NEAR_DUPLICATE]
+    asked = [row for row in rows if row.reason != NEAR_DUPLICATE]
+    if asked:
+        lines += ["", words["actions"], *(f"  {words[choice]}" for choice in ("done", "rejected", "send-again"))]
+        lines += [f"  {words['command']}", f"    {_command(asked[0], Decision.DONE)}"]
+    if alike:
+        lines += ["", words["alike_actions"], *(f"  {words[choice]}" for choice in ("accept", "alike_rejected"))]
+        lines += [f"  {words['command']}", f"    {_command(alike[0], Decision.ACCEPT)}"]
+        lines += [f"    bulk-orders review accept {alike[0].batch_id} --all --reason TEXT"]
+    kinds = sorted({row.kind for row in asked if may_double(profiles[row.kind])})
     lines += [f"  {words['doubling']} ({', '.join(words[kind.value] for kind in kinds)})"] if kinds else []
     return "\n".join(lines)
 
 
 def doubling(language: str) -> str:
     """Said whenever something is sent again that nothing keeps from being done twice."""
-    return _WORDS[language]["doubling"]
+    return catalogue.words("review", language)["doubling"]
 
 
 def decided(decision: RowDecision, batch: str, language: str) -> str:
     """What was written down, and what comes next."""
-    words = _WORDS[language]
+    words = catalogue.words("review", language)
     return words["decided"].format(
         batch=batch, row=decision.row, kind=words[decision.kind.value], decision=decision.decision.value
     )
+
+
+def accepted(rows: Sequence[int], batch: str, language: str) -> str:
+    """What was written down about near duplicates, and what comes next."""
+    return catalogue.words("review", language)["accepted"].format(batch=batch, count=len(rows))
 
 
 def _row(row: ReviewRow, words: Mapping[str, str], language: str) -> list[str]:
@@ -61,6 +74,7 @@ def _row(row: ReviewRow, words: Mapping[str, str], language: str) -> list[str]:
         words["order"].format(order=row.order_id, number=row.order_number, jpy=row.amount_jpy),
         f"    {row.reason}: {text.message}",
         f"    {text.remedy}",
+        *_alike(row, words),
         words["known"].format(
             sends=row.sends,
             looks=row.look_ups,
@@ -70,6 +84,14 @@ def _row(row: ReviewRow, words: Mapping[str, str], language: str) -> list[str]:
             request=row.service_request_id or "-",
         ),
     ]
+
+
+def _alike(row: ReviewRow, words: Mapping[str, str]) -> list[str]:
+    """Which order it resembles."""
+    if row.alike_batch_id is None:
+        return []
+    other = {"batch": row.alike_batch_id, "row": row.alike_row_number, "number": row.alike_order_number}
+    return [words["alike"].format(**other, days=row.days_apart)]
 
 
 def _command(row: ReviewRow, decision: Decision) -> str:
@@ -87,44 +109,3 @@ def _plain(value: object) -> object:
     if isinstance(value, tuple):
         return list(value)
     return value.isoformat() if isinstance(value, datetime) else value
-
-
-_WORDS = {
-    "ja": {
-        "none": "確認待ちの行はありません。",
-        "payments": "支払い",
-        "notifications": "メール",
-        "head": "{batch}   {row}行目(ファイルの{line}行)   {kind}",
-        "order": "    注文 {order}(注文番号 {number})   {jpy:,}円",
-        "known": "    送信 {sends}回 / 照会 {looks}回 / 応答 {statuses}   初回 {first}   最終 {last}"
-        "   サービスの受付番号 {request}",
-        "actions": "サービス側で注文を調べたうえで、1行ずつ判断を記録してください。",
-        "done": "done        行われていた(支払いの場合は注文を支払い済みにし、メールを送信します)",
-        "rejected": "rejected    行われておらず、やり直さない(注文は未決済のまま残ります)",
-        "send-again": "send-again  行われていないので、もう一度送る",
-        "command": "コマンド(TEXT は判断の根拠。お客様の情報は書かないでください):",
-        "doubling": "注意: このサービスには二重実行を防ぐ仕組みも照会の手段もありません。"
-        "send-again は、行われていないと確かめた場合だけにしてください。",
-        "decided": "記録しました: {batch} {row}行目 {kind} → {decision}。"
-        "「bulk-orders up」が動いていれば自動的に続きます。"
-        "動いていなければ「bulk-orders continue {batch}」を実行してください。",
-    },
-    "en": {
-        "none": "Nothing is in review.",
-        "payments": "payment",
-        "notifications": "mail",
-        "head": "{batch}   row {row} (line {line} of the file)   {kind}",
-        "order": "    order {order} (number {number})   {jpy:,} yen",
-        "known": "    sent {sends} times / looked up {looks} times / answers {statuses}   first {first}   last {last}"
-        "   request id {request}",
-        "actions": "Look the order up at the service, then record a decision for each row.",
-        "done": "done        it happened (a payment: its order is paid, and its mail leaves)",
-        "rejected": "rejected    it did not happen, and is not to be tried again (a payment: the order stays open)",
-        "send-again": "send-again  it did not happen, and is to be tried again",
-        "command": "The command (TEXT: how you know; nothing about a customer):",
-        "doubling": "Careful: this service neither prevents doubles nor can be asked. Use send-again only when you are "
-        "sure that it did not happen.",
-        "decided": 'Recorded: {batch} row {row} {kind}: {decision}. A running "bulk-orders up" goes on by itself; '
-        'without one, run "bulk-orders continue {batch}".',
-    },
-}

@@ -43,6 +43,7 @@ class Batch:
     created_at: datetime
     paying_since: datetime | None
     finished_at: datetime | None
+    parent_batch_id: str | None  # whose repair file this is
 
 
 _COLUMNS = ", ".join(Batch.__slots__)
@@ -153,6 +154,11 @@ def move(tx: Connection, batch_id: str, to: BatchState, why: BulkOrdersError | N
             "facts": json.dumps(why.facts if why else {}),
         },
     )
+
+
+def give_to(tx: Connection, batch_id: str, client: str) -> None:
+    """Another client's, from now on; the database allows it for a repair file that lay in the wrong folder alone."""
+    tx.execute(text("update batches set client = :client where batch_id = :b"), {"b": batch_id, "client": client})
 
 
 def pause(tx: Connection, batch_id: str, why: BulkOrdersError, resume_in_seconds: float | None) -> None:

@@ -10,7 +10,7 @@ from sqlalchemy import Connection, text
 
 from domain.progress import StageProgress
 from domain.states import SETTLED_EFFECT, EffectState
-from resources.database import batches, effects
+from resources.database import batches, effects, repairs
 from resources.database.batches import Batch
 
 
@@ -47,6 +47,7 @@ class Books:
     batch: Batch
     rows_accepted: int
     rows_rejected: int
+    orders_expected: int  # as rows accepted, unless several rows make one order
     accepted_jpy: int
     orders: int
     orders_jpy: int
@@ -54,6 +55,8 @@ class Books:
     paid_jpy: int
     payments: EffectBook
     notifications: EffectBook
+    child_batch_ids: tuple[str, ...] = ()  # that repair rows of this one
+    rows_repaired: int = 0  # rejected here, and taken with a repaired file since
 
     @property
     def mails_expected(self) -> int:
@@ -72,7 +75,7 @@ class Books:
         done = self.notifications.count(EffectState.DONE)
         return (
             self.rows_rejected == 0
-            and self.payments.count(EffectState.DONE) == done == self.orders == self.rows_accepted
+            and self.payments.count(EffectState.DONE) == done == self.orders == self.orders_expected
         )
 
     def progress(self) -> list[StageProgress]:
@@ -80,7 +83,7 @@ class Books:
         rows = self.rows_accepted + self.rows_rejected
         return [
             StageProgress("validated_csv", rows, self.batch.file_rows if self.batch.file_rows is not None else rows),
-            StageProgress("created_orders", self.orders, self.rows_accepted),
+            StageProgress("created_orders", self.orders, self.orders_expected),
             self._of_effects("payments", self.payments, self.orders),
             self._of_effects("notifications", self.notifications, self.mails_expected),
         ]
@@ -103,12 +106,13 @@ def read(tx: Connection, batch_id: str) -> Books:
     counted: dict[str, dict[str, tuple[int, int, int]]] = {book: {} for book in _BOOKS}
     for book, state, count, amount_jpy, recent in tx.execute(_COUNTS, {"b": batch_id, "s": effects.RECENT_SECONDS}):
         counted[book][state] = int(count), int(amount_jpy), int(recent)
-    accepted, accepted_jpy, _ = counted["rows"].get("accepted", _NOTHING)
+    accepted, accepted_jpy, further = counted["rows"].get("accepted", _NOTHING)
     paid, paid_jpy, _ = counted["orders"].get("paid", _NOTHING)
     return Books(
         batch=batch,
         rows_accepted=accepted,
         rows_rejected=counted["rows"].get("rejected", _NOTHING)[0],
+        orders_expected=accepted - further,
         accepted_jpy=accepted_jpy,
         orders=sum(count for count, _, _ in counted["orders"].values()),
         orders_jpy=sum(jpy for _, jpy, _ in counted["orders"].values()),
@@ -116,22 +120,27 @@ def read(tx: Connection, batch_id: str) -> Books:
         paid_jpy=paid_jpy,
         payments=_effect_book(counted["payments"]),
         notifications=_effect_book(counted["notifications"]),
+        child_batch_ids=tuple(sorted(counted["children"])),
+        rows_repaired=repairs.count_repaired(tx, batch_id) if counted["children"] or batch.parent_batch_id else 0,
     )
 
 
-_BOOKS = ("rows", "orders", "payments", "notifications")
+_BOOKS = ("rows", "orders", "payments", "notifications", "children")
 _NOTHING = (0, 0, 0)
 _EFFECTS = """
     select '{table}', e.state, count(*), sum(o.amount),
            count(*) filter (where e.settled_at > clock_timestamp() - make_interval(secs => :s))
     from {table} e join orders o using (order_id) where e.batch_id = :b group by e.state"""
-# Book, state, how many, their yen, how many were settled recently. Paid by its date: the order system may have moved
-# the status on. One statement, so one moment and one round trip.
+# Book, state, how many, their yen; then of effects how many were settled recently, and of rows how many begin no order.
+# Paid by its date: the order system may have moved the status on. One statement, so one moment and one round trip.
 _COUNTS = text(f"""
-    select 'rows', state, count(*), coalesce(sum(amount), 0), 0 from import_rows where batch_id = :b group by state
+    select 'rows', state, count(*), coalesce(sum(amount), 0), count(order_row)
+    from import_rows where batch_id = :b group by state
     union all
     select 'orders', case when paid_at is null then 'unpaid' else 'paid' end, count(*), coalesce(sum(amount), 0), 0
     from orders where batch_id = :b group by 2
+    union all
+    select 'children', batch_id, 1, 0, 0 from batches where parent_batch_id = :b
     union all {_EFFECTS.format(table="payments")}
     union all {_EFFECTS.format(table="notifications")}""")
 

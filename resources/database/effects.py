@@ -6,9 +6,10 @@ fenced changes nothing. Order of locks within a transaction: the batch, effects,
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from sqlalchemy import Connection, text
 
@@ -30,7 +31,7 @@ class PlannedEffect:
 
 @dataclass(frozen=True, slots=True)
 class OrderFacts:
-    """What a request body is made from. ``cells`` are sealed."""
+    """What a request body is made from. ``cells`` are sealed; ``items`` are there when several rows make the order."""
 
     order_id: int
     import_row_number: int
@@ -38,6 +39,7 @@ class OrderFacts:
     item_name: str | None
     amount_jpy: int
     cells: bytes
+    items: Sequence[Mapping[str, Any]] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +91,7 @@ class Settlement:
     new_key: str | None = None
 
 
-_FACTS = "o.order_id, o.import_row_number, o.order_number, o.item_name, o.amount, r.cells"
+_FACTS = "o.order_id, o.import_row_number, o.order_number, o.item_name, o.amount, r.cells, o.items"
 
 
 def unplanned_payments(tx: Connection, batch_id: str) -> list[tuple[int, int, int]]:
@@ -361,7 +363,7 @@ def seconds_until_due(tx: Connection, kind: EffectKind, batch_id: str) -> float 
 
 
 def _facts(values: Sequence[object]) -> OrderFacts:
-    order_id, row_number, order_number, item_name, amount, cells = values
+    order_id, row_number, order_number, item_name, amount, cells, items = values
     if not isinstance(order_number, str):
         raise InvariantBroken("SYS-DATABASE-REFUSED", sqlstate="-", constraint="orders_batch_is_complete")
-    return OrderFacts(int(order_id), int(row_number), order_number, item_name, int(amount), bytes(cells))  # type: ignore[call-overload, arg-type]  # the columns' types are the database's
+    return OrderFacts(int(order_id), int(row_number), order_number, item_name, int(amount), bytes(cells), items)  # type: ignore[call-overload, arg-type]  # the columns' types are the database's

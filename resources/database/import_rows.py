@@ -26,13 +26,23 @@ _COLUMNS = (
     "quantity",
     "amount",
     "ordered_on",
+    "likeness",
+    "order_row",
+    "order_amount",
+    "items",
 )
 # Types for the binary COPY, in the order of _COLUMNS.
-_TYPES = ("text", "int4", "int4", "text", "bytea", "jsonb", "jsonb", "text", "text", "text", "int4", "int4", "date")
+_TYPES = (
+    *("text", "int4", "int4", "text", "bytea", "jsonb", "jsonb", "text", "text", "text", "int4", "int4", "date"),
+    *("int8", "int4", "int4", "jsonb"),
+)
 
 
 class StoredRow(NamedTuple):
     """One row of the file, in the order of the table's columns. Of a rejected row only its cells and issues are kept.
+
+    Where several rows are one order, ``amount_jpy`` is what the row adds to it; each further row has the number of the
+    first as ``order_row``, and the first the order's yen and its items.
 
     A plain tuple with plain values, ``state`` too: 10,000 frozen dataclasses and enum members took 20 ms longer.
     """
@@ -49,6 +59,10 @@ class StoredRow(NamedTuple):
     quantity: int | None = None
     amount_jpy: int | None = None
     ordered_on: date | None = None
+    likeness: int | None = None
+    order_row: int | None = None
+    order_jpy: int | None = None
+    items: list[dict[str, Any]] | None = None
 
 
 def store(tx: Connection, batch_id: str, rows: Iterable[StoredRow]) -> None:
@@ -92,7 +106,7 @@ _OUTCOMES = text("""
     select r.import_row_number, r.line_number, r.state, r.cells, r.issues, r.readings, o.order_id,
            p.state, p.reason, p.remote_id, n.state, n.reason, n.remote_id
     from import_rows r
-    left join orders o on o.batch_id = r.batch_id and o.import_row_number = r.import_row_number
+    left join orders o on o.batch_id = r.batch_id and o.import_row_number = coalesce(r.order_row, r.import_row_number)
     left join payments p on p.order_id = o.order_id
     left join notifications n on n.order_id = o.order_id
     where r.batch_id = :b order by r.import_row_number""")
@@ -107,11 +121,14 @@ def outcomes(tx: Connection, batch_id: str) -> Iterator[RowOutcome]:
             line,
             RowState(state),
             bytes(cells),
-            tuple(_issue(number, line, found) for found in issues or ()),
+            issues_of(number, line, issues),
             tuple(CellReading(number, found["column"], tuple(found["rules"])) for found in readings or ()),
             *rest,
         )
 
 
-def _issue(number: int, line: int, found: dict[str, Any]) -> RowIssue:
-    return RowIssue(number, line, found["column"], found["code"], found.get("facts", {}))
+def issues_of(number: int, line: int, stored: list[dict[str, Any]] | None) -> tuple[RowIssue, ...]:
+    """The faults of a row as they are kept with it."""
+    return tuple(
+        RowIssue(number, line, found["column"], found["code"], found.get("facts", {})) for found in stored or ()
+    )

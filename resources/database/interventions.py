@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, text
 
 from domain.decisions import proven_absent, redrivable_codes
-from domain.guards import PaymentTally
+from domain.guards import NEAR_DUPLICATE, PaymentTally
 from domain.states import EffectKind, EffectState
+from resources.database import near_duplicates
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,8 +67,10 @@ def _forget_reason(tx: Connection, order_ids: list[int]) -> None:
 def cancel_unsent(tx: Connection, batch_id: str) -> Counted:
     """Cancel every payment of the batch that certainly was not made and is not under way, and its order.
 
-    A payment whose last word was "send the same key again" may exist all the same: that one is for a person.
+    A payment whose last word was "send the same key again" may exist all the same: that one is for a person. One that
+    waits because its order resembles another was never sent either.
     """
+    near_duplicates.let_go(tx, batch_id)
     tx.execute(
         text(f"""update payments e set state = 'review', reason = 'PAY-OUTCOME-UNKNOWN', settled_at = clock_timestamp()
                  where e.batch_id = :b and e.state = 'retry_wait' and {_ONLY_ITS_KEY_TELLS}"""),
@@ -128,7 +131,10 @@ def decide(
 
 
 def payment_tally(tx: Connection, batch_id: str, canary: int) -> PaymentTally:
-    """What the guards look at; the first ``canary`` payments in the order of the file are the canary."""
+    """What the guards look at; the first ``canary`` payments in the order of the file are the canary.
+
+    A payment that waits because its order resembles another has not failed, and is not under way.
+    """
     row = tx.execute(
         text("""select count(*), count(*) filter (where failed),
                        count(*) filter (where place <= :c), coalesce(max(row) filter (where place <= :c), 0),
@@ -136,8 +142,8 @@ def payment_tally(tx: Connection, batch_id: str, canary: int) -> PaymentTally:
                 from (select import_row_number as row, state in ('rejected', 'review') as failed,
                              state in ('planned', 'sending', 'unknown', 'retry_wait') as open,
                              row_number() over (order by import_row_number) as place
-                      from payments where batch_id = :b) p"""),
-        {"b": batch_id, "c": canary},
+                      from payments where batch_id = :b and (state = 'review' and reason = :alike) is not true) p"""),
+        {"b": batch_id, "c": canary, "alike": NEAR_DUPLICATE},
     ).one()
     return PaymentTally(batch_id, *(int(figure) for figure in row))
 

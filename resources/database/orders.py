@@ -1,4 +1,7 @@
-"""Orders of a batch: inserted as one set from the stored rows, found again by whoever runs twice (LIM-001)."""
+"""Orders of a batch: inserted as one set from the stored rows, found again by whoever runs twice (LIM-001).
+
+An order of several rows is named after its first, says how many items it has, and lists them.
+"""
 
 from __future__ import annotations
 
@@ -30,11 +33,15 @@ _MAY_BE_TAKEN = text("""
 
 _INSERT = text("""
     insert into orders (batch_id, csv_source, bulk_import_group, import_row_number, client, order_number, item_code,
-                        item_name, quantity, amount, currency, ordered_on, status)
-    select r.batch_id, :source, :group, r.import_row_number, :client, r.order_number, r.item_code,
-           r.item_name, r.quantity, r.amount, 'JPY', r.ordered_on, 'PENDING'
+                        item_name, quantity, amount, currency, ordered_on, status, likeness, items)
+    select r.batch_id, :source, :group, r.import_row_number, :client, r.order_number,
+           case when r.items is null then r.item_code end,
+           case when r.items is null then r.item_name else left(coalesce(r.item_name, r.item_code, '-'), 230)
+                || ' ほか' || jsonb_array_length(r.items) - 1 || '点' end,
+           case when r.items is null then r.quantity end,
+           coalesce(r.order_amount, r.amount), 'JPY', r.ordered_on, 'PENDING', r.likeness, r.items
     from import_rows r
-    where r.batch_id = :batch and r.state = 'accepted'
+    where r.batch_id = :batch and r.state = 'accepted' and r.order_row is null
       and (r.import_row_number in (select o.import_row_number from orders o where o.batch_id = :batch)) is not true
     order by r.import_row_number""")
 # Not as `not exists`: the planner takes a batch that has just come for one row and would look up each of 10,000 in the

@@ -8,6 +8,7 @@ from typing import Any
 
 from sqlalchemy import Connection, text
 
+from domain.guards import NEAR_DUPLICATE
 from domain.states import EffectKind
 
 
@@ -31,15 +32,22 @@ class ReviewRow:
     http_statuses: tuple[int, ...]  # of all its calls, oldest first
     last_call_at: datetime | None
     service_request_id: str | None  # the newest
+    alike_batch_id: str | None  # the order that this one resembles, where it waits for that
+    alike_row_number: int | None
+    alike_order_number: str | None
+    days_apart: int | None
 
 
 _ROWS = """
     select e.batch_id, '{table}', e.import_row_number, r.line_number, e.order_id, o.order_number, o.amount,
            coalesce(e.reason, '-'), e.idempotency_key, e.first_sent_at, e.settled_at,
-           a.sends, a.look_ups, a.statuses, a.last_at, a.request_id
+           a.sends, a.look_ups, a.statuses, a.last_at, a.request_id,
+           l.batch_id, l.import_row_number, l.order_number, d.days_apart
     from {table} e
     join orders o on o.order_id = e.order_id
     join import_rows r on r.batch_id = e.batch_id and r.import_row_number = e.import_row_number
+    left join near_duplicates d on d.order_id = e.order_id and e.reason = '{alike}'
+    left join orders l on l.order_id = d.alike_order_id
     cross join lateral (
         select count(*) filter (where purpose = 'send') as sends,
                count(*) filter (where purpose = 'look_up') as look_ups,
@@ -49,9 +57,8 @@ _ROWS = """
                    as request_id
         from effect_attempts where order_id = e.order_id and kind = '{table}') a
     where e.state = 'review' and (cast(:b as text) is null or e.batch_id = :b)"""
-_QUERY = text(
-    " union all ".join(_ROWS.format(table=kind.value) for kind in EffectKind) + " order by 1, 3, 2 desc limit :n"
-)
+_QUERIES = (_ROWS.format(table=kind.value, alike=NEAR_DUPLICATE) for kind in EffectKind)
+_QUERY = text(" union all ".join(_QUERIES) + " order by 1, 3, 2 desc limit :n")
 
 
 def in_review(tx: Connection, batch_id: str | None, limit: int = 10_000) -> list[ReviewRow]:

@@ -119,8 +119,13 @@ def test_a_mixed_file_ends_partial_and_again_changes_nothing(tmp_path: Path, off
         "errors.csv",
         "failed.csv",
         "not_processed.csv",
+        "repair.csv",
+        "repair.xlsx",
         "succeeded.csv",
     ]
+    repair = told["repair"]["files"][0]
+    foreign = office.run("import", repair, "--client", "somebody else", "--json")
+    assert (foreign.returncode, json.loads(foreign.stdout)["reason"]) == (2, "FILE-REPAIR-CLIENT")
 
 
 @pytest.mark.parametrize(

@@ -54,6 +54,17 @@ def test_the_rest_of_a_row_comes_along(installation: Installation) -> None:
     assert found == [("C-9", "りんご", 3, 750, date(2026, 1, 31))]
 
 
+@pytest.mark.parametrize("text", ["\\N", "\\.", "\\", "a\\tb", "'; DROP TABLE orders;--", "%s%n", '{"a": 1}', "=1+1"])
+def test_what_looks_like_a_command_is_only_text(installation: Installation, text: str) -> None:
+    r"""``\N`` is a null and ``\.`` the end to the database's own way of taking rows."""
+    row = order_row(order_number=text, customer_name=text)
+    row[HEADER.index("item_name")] = text
+    installation.ordered([row, order_row(order_number="B-2")])
+
+    found = installation.execute("select order_number, item_name from orders order by import_row_number")
+    assert found == [(text, text), ("B-2", "りんご")]
+
+
 def test_no_person_is_in_an_order_of_a_batch(installation: Installation) -> None:
     """They are in the sealed cells of the row, and nowhere else."""
     row = order_row(customer_name="canary-name", email="canary@example.jp", phone="canary-phone")

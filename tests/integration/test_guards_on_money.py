@@ -279,6 +279,7 @@ def test_a_dry_run_tells_yen_calls_least_time_and_whether_a_second_person_is_nee
             "shop",
             ReadingLimits(),
             installation.database,
+            installation.vault,
             payments=payments,
             notifications=mails,
             guards=guards,

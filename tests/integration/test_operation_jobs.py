@@ -31,7 +31,12 @@ from resources.database.database import Database
 from tests.integration.batches import csv_bytes, order_row
 
 PROFILE = "settle_seconds = 0.2\nsecond_look_seconds = 0.1\nrate_per_second = 500\n"
-OPS = {"redrive_batch": "redrive", "continue_batch": "continue_", "decide_review": "decide"}
+OPS = {
+    "redrive_batch": "redrive",
+    "continue_batch": "continue_",
+    "decide_review": "decide",
+    "accept_near_duplicates": "accept",
+}
 _first_order_ids = itertools.count(20_000_000, 1_000)
 
 
@@ -46,11 +51,11 @@ class Desk:
     payments: Any
     notifications: Any
 
-    def batch(self, rows: int) -> str:
-        """A file dropped by somebody, admitted; the id of its batch."""
+    def batch(self, rows: int, **cells: str) -> str:
+        """A file dropped by somebody, admitted; the id of its batch. ``cells`` are the same in every row."""
         folder = self.settings.watched_dir / "shop"
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / "orders.csv").write_bytes(csv_bytes([order_row() for _ in range(rows)]))
+        (folder / "orders.csv").write_bytes(csv_bytes([order_row(**cells) for _ in range(rows)]))
         return admit(self.database, open_batch_files(self.settings), folder / "orders.csv", "shop").batch.batch_id
 
     def process(self, batch: str) -> bool:
@@ -217,6 +222,25 @@ def test_a_row_in_review_is_decided_from_the_ui_with_a_reason_from_a_list(desk: 
     assert desk.process(batch)
     assert desk.state(batch) == ("done", None)
     assert desk.ask("select note, decided_by from decisions") == [("found at the service", "ui:hanako")]
+
+
+def test_near_duplicates_are_accepted_with_a_reason_from_the_list(desk: Desk) -> None:
+    """The batch ends as partial, says why, and is done after somebody's word."""
+    batch = desk.batch(3, customer_name="見本 花子", email="hana@example.jp", amount="1500")
+    assert desk.process(batch)
+    assert desk.state(batch) == ("partial", None)
+    because = {"reason": "compared_with_the_other"}
+
+    assert "BATCH-PERSON-UNKNOWN" in desk.act("accept_near_duplicates", batch, person="", **because)[1]
+    assert "BATCH-ROW-NOT-ALIKE" in desk.act("accept_near_duplicates", batch, rows=[1], **because)[1]
+    succeeded, _, said = desk.act("accept_near_duplicates", batch, rows=[2], **because)
+    assert (succeeded, said["accepted"], said["state"]) == (True, 1, "ordered")
+    assert desk.act("accept_near_duplicates", batch, **because)[2]["accepted"] == 1
+    assert desk.process(batch)
+    assert desk.state(batch) == ("done", None)
+    assert desk.ask("select distinct decision, note, decided_by from decisions") == [
+        ("accept", "compared with the order that it resembles", "ui:hanako")
+    ]
 
 
 # -- the sensor -------------------------------------------------------------------------------------------------------

@@ -27,6 +27,7 @@ from resources.database.connection import Actor
 from resources.database.database import Database
 from resources.local.postgres_server import PostgresServer
 from tests.integration.batches import HEADER, csv_bytes, order_row
+from tests.integration.repairing import mended, read_text, write_text
 
 CANARY = "canary"
 _first_order_ids = itertools.count(10_000_000, 1_000)
@@ -229,6 +230,34 @@ def test_a_mixed_file_is_partial_and_the_run_a_success(system: System) -> None:
     made = system.materialized(run)
     assert (made["batch_report"]["rows_succeeded"], made["batch_report"]["rows_failed"]) == (1, 7)
     assert "ORD-EMAIL-MISSING" in made["validated_csv"]["faults"]
+
+
+def test_a_repaired_file_is_a_batch_of_its_own_that_leads_to_its_parent_and_back(system: System) -> None:
+    """In the run's tags, in the metadata of both partitions, and in the parent's report."""
+    batch = system.batch([personal(order_number="P-1"), personal(order_number="P-2", amount="7")], "parent.csv")
+    made = system.materialized(system.run(batch))["batch_report"]
+    folder = system.files.report_dir(batch)
+    rows = read_text(folder / "repair.csv", "utf-8")
+    mends = mended(rows, {"P-2": {"amount": "700", "email": f"{CANARY}.2@example.jp"}})
+    mended_file = write_text(folder / "mended.csv", mends, "utf-8")
+    child = system.batch([], "mended.csv", content=mended_file.read_bytes())
+    run = system.run(child)
+    charges, mails, ids = system.effects(child)
+    of_child = system.materialized(run)
+    [told] = system.events(run, dg.DagsterEventType.ASSET_OBSERVATION)[:1]
+    observation = told.asset_observation_data.asset_observation
+
+    assert made["rows_to_repair"] == 1
+    assert run.is_success
+    assert charges == mails == Counter(ids)
+    assert system.ask("select state from batches where batch_id = %s", child) == [("done",)]
+    assert system.instance.get_run_by_id(run.run_id).tags["bulk_orders/parent_batch"] == batch
+    assert of_child["validated_csv"]["parent_batch"] == of_child["batch_report"]["parent_batch"] == f"`{batch}`"
+    assert (observation.partition, observation.metadata["child_batch"].value) == (batch, f"`{child}`")
+    failed = read_text(folder / "failed.csv")
+    assert [row[failed[0].index("repaired_by")] for row in failed[1:]] == [child]
+    again = system.materialized(system.run(batch))["batch_report"]
+    assert (again["child_batches"], again["rows_repaired"], again["rows_to_repair"]) == (f"`{child}`", 1, 0)
 
 
 @pytest.mark.parametrize(

@@ -10,14 +10,17 @@ from typing import Any
 
 import pytest
 
-from assets.batch_report.result_files import harmless
 from assets.batch_report.work import close_batch, write_report
+from domain.formulas import harmless
 from domain.states import BatchState, EffectKind
 from tests.integration.batches import HEADER, Installation, order_row, services, work_through
 
 RESULTS = ("succeeded", "failed", "not_processed")
 ADDED = ["line", "column", "code", "message", "remedy", "message_en", "remedy_en"]
-EFFECTS = ["import_row_number", "order_id", "payment_state", "payment_id", "notification_state", "notification_id"]
+EFFECTS = [
+    *("import_row_number", "order_id", "payment_state", "payment_id", "notification_state", "notification_id"),
+    *("original_line", "original_row_number", "repaired_by"),
+]
 
 
 class Report:

@@ -362,7 +362,20 @@ def test_another_file_system_is_no_hindrance(files: BatchFiles, monkeypatch: pyt
 
 
 @pytest.mark.parametrize(
-    "name", [*NAMES.values(), "", ".", "..", "../../etc/passwd", "a\0b.csv", "C:\\x\\y.csv", "a" * 400]
+    "name",
+    [
+        *NAMES.values(),
+        "",
+        ".",
+        "..",
+        "../../etc/passwd",
+        "a\0b.csv",
+        "C:\\x\\y.csv",
+        "..\\..\\x",
+        "a/../../b.csv",
+        "/etc/passwd",
+        "a" * 400,
+    ],
 )
 def test_a_label_is_one_visible_line_and_no_path(name: str):
     label = safe_label(name)

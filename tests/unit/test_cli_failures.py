@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 import pytest
 
-from domain.errors import DatabaseUnavailable, PortTaken
+from domain.errors import DatabaseUnavailable, FileRefused, PortTaken
 from orchestration.cli import failures, main
 from resources.local import children
 
@@ -42,6 +42,15 @@ def test_each_kind_of_failure_has_one_line_and_its_exit_code(
     assert found == code
     assert said.startswith(start)
     assert said.count("\n") == (1 if start else 0)
+
+
+def test_the_name_of_a_file_commands_no_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    """Colours, a line of its own, a reading direction: a name can hold all of them."""
+    assert failures.say(FileRefused("FILE-EMPTY"), "en", about="a\x1b[31m\nb\u202evsc.exe") == 2
+    said = capsys.readouterr().err
+
+    assert said.startswith("a_[31m_b_vsc.exe: FILE-EMPTY: ")
+    assert said.rstrip("\n").isprintable()
 
 
 def test_an_internal_error_leaves_its_place_and_id_in_a_private_log_but_no_value(

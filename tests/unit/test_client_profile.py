@@ -5,7 +5,15 @@ from pathlib import Path
 import pytest
 
 from assets.validated_csv.reading.encodings import ENCODINGS as READ_ENCODINGS
-from domain.client_profile import ENCODINGS, NO_PROFILE, AmountRule, ClientProfile, parse_profile
+from domain.client_profile import (
+    ENCODINGS,
+    NO_PROFILE,
+    AmountRule,
+    ClientProfile,
+    Lines,
+    SideTotals,
+    parse_profile,
+)
 from domain.errors import FileRefused
 from domain.headers import AmountIs, HeaderMap
 from domain.values.amounts import Thousands
@@ -23,7 +31,10 @@ columns:
 date_order: dmy
 thousands: point
 amount: stated
-lines: one
+lines: many
+amount_is: order_total
+totals: required
+near_duplicate_days: 0
 """
 
 
@@ -39,6 +50,9 @@ def test_every_key_is_read(tmp_path: Path):
     assert profile.columns == {"order_number": ("受注No",), "customer_name": ("姓", "名")}
     assert (profile.date_order, profile.thousands) == (DateOrder.DMY, Thousands.POINT)
     assert profile.amount is AmountRule.STATED
+    assert (profile.lines, profile.amount_is) == (Lines.MANY, AmountIs.ORDER_TOTAL)
+    assert (profile.totals, profile.near_duplicate_days) == (SideTotals.REQUIRED, 0)
+    assert profile.to_json()["near_duplicate_days"] == 0
 
 
 def test_a_client_without_a_file_and_one_with_an_empty_file_have_nothing_settled(tmp_path: Path):
@@ -69,7 +83,14 @@ def test_its_version_hangs_on_what_it_says_and_not_on_how(tmp_path: Path):
         ("columns: {amount: []}", "columns.amount", '"text"'),
         ("date_order: 日月年", "date_order", "ymd | mdy | dmy"),
         ("amount: [stated]", "amount", "stated | quantity_times_price | agree"),
-        ("lines: many", "lines", "one"),
+        ("lines: several", "lines", "one | many"),
+        ("lines: many\namount_is: each", "amount_is", "order_total | line_total"),
+        ("amount_is: line_total", "lines", "many"),
+        ("lines: one\namount_is: line_total", "lines", "many"),
+        ("lines: many\namount_is: order_total\namount: quantity_times_price", "amount", "stated"),
+        ("totals: optional", "totals", "required"),
+        ("near_duplicate_days: -1", "near_duplicate_days", "0, 1, 2, ... 366"),
+        ("near_duplicate_days: false", "near_duplicate_days", "0, 1, 2, ... 366"),
         ("- encoding", "-", "key: value"),
         ("encoding: cp932\nencoding: utf-8", "line 2", "YAML"),
         ("a: b: c", "line 1", "YAML"),
@@ -111,6 +132,19 @@ def test_the_total_of_a_known_system_is_not_calculated_unless_the_profile_says_s
         AmountRule.AGREE,
     ]
     assert parse_profile("acme", {"amount": "agree"}).amount_rule(total) is AmountRule.AGREE
+
+
+def test_what_the_amount_of_a_line_is_must_be_said_by_the_profile_or_the_system():
+    """Added up or taken once: the difference is the customer's money, so it is never guessed."""
+    many = parse_profile("acme", {"lines": "many"})
+    stated = parse_profile("acme", {"lines": "many", "amount_is": "line_total"})
+    plain, total = HeaderMap({}, {}), HeaderMap({}, {}, "base", AmountIs.ORDER_TOTAL)
+
+    with pytest.raises(FileRefused, match="FILE-LINES-AMOUNT"):
+        many.amount_of_lines(plain)
+    assert many.amount_of_lines(total) is AmountIs.ORDER_TOTAL
+    assert stated.amount_of_lines(total) is stated.amount_of_lines(plain) is AmountIs.LINE_TOTAL
+    assert (many.amount_rule(total), stated.amount_rule(total)) == (AmountRule.STATED, AmountRule.AGREE)
 
 
 def test_the_encodings_that_may_be_settled_are_those_that_are_read():

@@ -225,3 +225,16 @@ def test_the_same_name_reads_alike_in_every_encoding():
 
 def test_jis_roman_has_its_own_yen_sign():
     assert Iso2022Jp().decode(b"\x1b(J\\~\x1b(B\\~", final=True) == "¥‾\\~"
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "cp932", "euc-jp"])
+@pytest.mark.parametrize("shift", [0, 1, 2])
+def test_a_first_japanese_line_longer_than_the_excerpt_is_not_cut_within_a_character(
+    path: Path, encoding: str, shift: int
+):
+    """A row of many columns of Japanese: half a character at the end of the excerpt refused the whole file."""
+    header = HEADER.strip() + "," + ",".join(f"c{number}" for number in range(30)) + "\n"
+    cells = ",".join("見本のため長い文章です" * 20 for _ in range(30))
+    data = header + "x" * shift + f"A-2,見本,b@example.jp,500,{cells}\n" + f"A-3,x,c@example.jp,500{',' * 30}\n"
+
+    assert read(path, data.encode(encoding)).taken.encoding == encoding

@@ -121,7 +121,21 @@ def test_columns_nobody_mapped_are_kept_by_name_and_place(path: Path):
 
 
 @pytest.mark.parametrize(
-    "text", ["'; DROP TABLE orders;--", "{{7*7}}", "${jndi:ldap://x}", "%s%n", "\\N", "\\.", "=1+1"]
+    "text",
+    [
+        *(
+            "'; DROP TABLE orders;--",
+            "{{7*7}}",
+            "${jndi:ldap://x}",
+            "%s%n",
+            "\\N",
+            "\\.",
+            "\\",
+            "=1+1",
+            "<script>x</script>",
+        ),
+        *("=cmd|'/C calc'!A0", "%0d%0aBcc:x", "a\tb"),
+    ],
 )
 def test_what_looks_like_code_is_only_text(path: Path, text: str):
     table = read(path, HEADER + f"A-1,{text},a@example.jp,500\n".encode())

@@ -15,8 +15,10 @@ from domain.catalogue import CODES
 from orchestration import sample as samples
 from orchestration.cli.sample import command
 
-OTHERS = {"ORD-CELL-MERGED", "ORD-CELL-NO-RESULT", "ORD-NUMBER-EARLIER", "ORD-LINES-SEVERAL"}
-"""Of workbooks, of two files, of the exports of some systems."""
+OTHERS = {"ORD-CELL-MERGED", "ORD-CELL-NO-RESULT", "ORD-NUMBER-EARLIER"} | {
+    code for code in CODES if code.startswith(("ORD-LINES-", "ORD-REPAIR-"))
+}
+"""Of workbooks, of two files, of orders in several lines, of repair files."""
 
 
 def run(*arguments: str) -> str:

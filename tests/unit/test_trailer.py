@@ -9,7 +9,7 @@ from assets.validated_csv.order_file import read_orders_file
 from assets.validated_csv.totals import check_totals
 from assets.validated_csv.validation import Validation, validate
 from domain.errors import FileRefused
-from domain.trailer import Totals
+from domain.trailer import CountOf, Totals
 
 HEADER = "注文番号,氏名,メール,商品名,金額"
 ROWS = ["1,見本,a@example.jp,ペン,500", '2,見本,b@example.jp,ペン,"1,000円"']
@@ -34,7 +34,8 @@ def path(tmp_path: Path) -> Path:
         ("合計,,,,1500", Totals(None, 1500)),
         (",,,合計（税込）,￥1500", Totals(None, 1500)),
         (",２件,,合計,1500円", Totals(2, 1500)),
-        ("TOTAL,2 rows,,,", Totals(2, None)),
+        ("TOTAL,2 rows,,,", Totals(2, None, CountOf.LINES)),
+        ("合計,2 orders,,,", Totals(2, None, CountOf.ORDERS)),
     ],
 )
 def test_totals_that_agree_are_no_row(path: Path, line: str, totals: Totals):
