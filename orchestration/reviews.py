@@ -14,7 +14,6 @@ from assets.effects.following import payments_done
 from assets.notifications.mail import MailWriter
 from domain.decisions import ROW_DECISIONS, Decision, checked_note, checked_remote_id, rejected_by_person
 from domain.errors import OperationRefused
-from domain.outcomes import LookUp
 from domain.profiles import ServiceProfile
 from domain.states import BatchState, EffectKind, EffectState
 from resources.database import batches, decisions, effects, interventions
@@ -36,8 +35,8 @@ class RowDecision:
 
 
 def may_double(profile: ServiceProfile) -> bool:
-    """Whether sending again could do it twice: the service neither honours keys nor can be asked."""
-    return not profile.honours_keys and profile.look_up is LookUp.NONE
+    """Whether sending again could do it twice: the service neither gets keys that it honours nor can be asked."""
+    return not profile.outcome_can_be_known
 
 
 def decide(database: Database, vault: Vault, batch_id: str, decided: RowDecision) -> Batch:
