@@ -83,6 +83,11 @@ class ServiceProfile:
         return self.honours_keys and (self.batch_size == 0 or self.batch_item_keys)
 
     @property
+    def outcome_can_be_known(self) -> bool:
+        """Whether what became of a call in doubt can be found out without a person."""
+        return self.sends_keys or self.look_up is not LookUp.NONE
+
+    @property
     def calls_per_second(self) -> float | None:
         """The limit in calls: full batches only where items count, so that no second ever holds too many of them."""
         if self.rate_per_second is None or not self.rate_counts_items or self.batch_size <= 1:

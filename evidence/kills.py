@@ -26,11 +26,12 @@ from evidence.zygote import Life
 
 # Goals of kills and of undead workers; batches and kills of one scenario.
 _SHORT = (24, 2, 1, 12)
-_FULL = (3_000, 50, 8, 25)
+_FULL = (3_000, 50, 25, 40)
 # Calls take a moment, so that there are some in flight whenever somebody dies.
 _SERVICES = ("--latency", "0.01", "--jitter", "0.05")
 _SETTLE_SECONDS = 1.0
 _ROWS = 30
+_EARLY = 3  # the power of a share of a run: its mean is a quarter
 # A worker that is cut off from the database believes in its hold for three seconds more: whoever takes over must not
 # believe in an absence before that time is over.
 _UNDEAD_SETTLE_SECONDS = 6.0
@@ -109,10 +110,13 @@ def _undisturbed_seconds(batch: EvidenceBatch) -> float:
 
 
 def _instants(rng: random.Random, typical: float, kills: int) -> list[float]:
-    """Seconds that each life lasts: half of them anywhere in a run, half of them close around one place of it."""
-    centre = rng.uniform(0.0, typical)
+    """Seconds that each life lasts: half of them anywhere in a run, half of them close around one place of it.
+
+    Short ones are more likely: many lives, each of which recovers from the one before, are worth more than long ones.
+    """
+    centre = typical * rng.random() ** _EARLY
     close = [abs(rng.gauss(centre, 0.015)) for _ in range(kills // 2)]
-    anywhere = [rng.uniform(0.0, typical) for _ in range(kills - len(close))]
+    anywhere = [typical * rng.random() ** _EARLY for _ in range(kills - len(close))]
     instants = close + anywhere
     rng.shuffle(instants)
     return instants

@@ -21,7 +21,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from assets.batch_report.work import close_batch, write_report
+from assets.batch_report.work import close_batch, refresh_ancestors, write_repair_files, write_report
 from assets.created_orders.work import create_orders
 from assets.effects.lane import LaneLimits
 from assets.effects.work import EffectLimits, Services, effect_work
@@ -172,10 +172,13 @@ class _Life:
         _must(reconciliation.mails_match_paid_orders(books))
 
     def _report(self, database: Database, batch: str) -> None:
-        report = write_report(database, self._vault, batch, self._files.report_dir(batch))
+        folder = self._files.report_dir(batch)
+        report = write_report(database, self._vault, batch, folder)
+        write_repair_files(database, self._vault, self._files, batch, folder)
         _must(reconciliation.three_books_agree(report.books))
         _must(row_accounting.every_row_reported(report.books, report.rows_per_file))
         close_batch(database, batch)
+        refresh_ancestors(database, self._vault, self._files, batch)
 
     def _services(self) -> Services:
         plan = self._plan

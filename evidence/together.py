@@ -13,6 +13,8 @@ from evidence.profiles import PROFILES
 
 Result = TypeVar("Result")
 
+_PLACES_PER_CPU = 3  # lives mostly wait: for calls, for settled answers
+
 Work = Callable[[str, int], Result]
 """Does one scenario: the name of its kind of service, and its seed."""
 
@@ -26,7 +28,7 @@ def until_goal(
     """
     kinds = list(PROFILES)
     turns = itertools.count()
-    places = (os.cpu_count() or 1) + 1
+    places = _PLACES_PER_CPU * (os.cpu_count() or 1)
     found: list[Result] = []
 
     def is_enough() -> bool:

@@ -72,6 +72,8 @@ _OPEN_PLACES = (
     "select * from payments where batch_id = %(b)s",
     "select * from notifications where batch_id = %(b)s",
     "select import_row_number, issues from import_rows where batch_id = %(b)s",
+    "select * from repairs where batch_id = %(b)s",
+    "select * from near_duplicates where batch_id = %(b)s",
 )
 
 

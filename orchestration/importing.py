@@ -72,8 +72,12 @@ class Importer:
         self._actor = Actor(f"cli:{account_name()}", "", code_version())
         self._database = open_database(self._settings, self._actor)
         self._files = open_batch_files(self._settings)
-        # A missing or wrong key is said before a file is touched.
-        self._vault = admitted_vault(self._settings, self._database)
+        try:
+            # A missing or wrong key is said before a file is touched.
+            self._vault = admitted_vault(self._settings, self._database)
+        except BaseException:
+            self.close()
+            raise
 
     @property
     def database(self) -> Database:

@@ -16,7 +16,6 @@ from assets.notifications.mail import MailWriter
 from domain.decisions import ROW_DECISIONS, Decision, checked_note, checked_remote_id, choices, rejected_by_person
 from domain.errors import OperationRefused
 from domain.guards import NEAR_DUPLICATE
-from domain.outcomes import LookUp
 from domain.profiles import ServiceProfile
 from domain.states import BatchState, EffectKind, EffectState
 from resources.database import batches, decisions, effects, interventions, near_duplicates
@@ -38,8 +37,8 @@ class RowDecision:
 
 
 def may_double(profile: ServiceProfile) -> bool:
-    """Whether sending again could do it twice: the service neither honours keys nor can be asked."""
-    return not profile.honours_keys and profile.look_up is LookUp.NONE
+    """Whether sending again could do it twice: the service neither gets keys that it honours nor can be asked."""
+    return not profile.outcome_can_be_known
 
 
 def decide(database: Database, vault: Vault, batch_id: str, decided: RowDecision) -> Batch:

@@ -15,6 +15,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
+from assets.effects.claims import ReadyCall
 from assets.effects.concurrency import Concurrency
 from assets.effects.ledger import Entry, Ledger
 from domain.identity import renewed_key, request_digest
@@ -64,16 +65,17 @@ class EffectCalls:
         await self._rate.wait()
         return await self._service.probe()
 
-    async def send(self, claims: Sequence[ClaimedEffect], returned: Returned) -> None:
+    async def send(self, ready: ReadyCall, returned: Returned) -> None:
         """One call for all these claims, which go by the batch endpoint where there is one.
 
         ``returned`` is called as soon as nothing of it is in flight any more.
         """
-        begun, bodies = _now(), {claim.order.order_id: self._make_body(claim.order) for claim in claims}
+        claims = ready.claims
+        bodies = {claim.order.order_id: self._make_body(claim.order) for claim in claims}
         if not await self._may_leave():
-            await asyncio.gather(*(self._ledger.release_unsent(self.kind, claim.order.order_id) for claim in claims))
+            await self._ledger.release_unsent(self.kind, [claim.order.order_id for claim in claims])
             return
-        started, waited = datetime.now(UTC), _now() - begun
+        started, waited = datetime.now(UTC), _now() - ready.claimed_at
         outcomes = {c.order.order_id: o for c in claims if (o := self._kept_back(c, bodies[c.order.order_id], waited))}
         leaving = [claim for claim in claims if claim.order.order_id not in outcomes]
         if leaving:
@@ -83,7 +85,7 @@ class EffectCalls:
         spread = _spread()  # one for all: what was throttled together comes back together
         if not alone:
             returned()
-        await asyncio.gather(*(self._settle_sent(claim, outcome, started, spread) for claim, outcome in told))
+        await self._settle([self._sent(claim, outcome, started, spread) for claim, outcome in told])
         await self._send_alone(alone)
 
     async def look_up(self, effect: UnknownEffect, returned: Returned) -> None:
@@ -102,7 +104,8 @@ class EffectCalls:
         spent = state is EffectState.RETRY_WAIT and proven_absent and doubt.attempt >= _KEY_IS_SPENT_AFTER
         key = renewed_key(effect.idempotency_key, doubt.attempt) if spent and profile.sends_keys else None
         wait = self._wait_after_look_up(state, outcome, doubt)
-        await self._settle(order, Settlement(attempt, EffectState.UNKNOWN, state, wait, proven_absent, key))
+        settlement = Settlement(attempt, EffectState.UNKNOWN, state, wait, proven_absent, key)
+        await self._settle([Entry(self.kind, settlement, order)])
 
     async def _may_leave(self) -> bool:
         """Wait for our place in the queue; False: the lane ends before it comes, and nothing was sent.
@@ -150,13 +153,13 @@ class EffectCalls:
         """The batch call was refused before any of its items was looked at: each goes in a call of its own."""
         for claim in claims:
             if not await self._may_leave():
-                await self._ledger.release_unsent(self.kind, claim.order.order_id)
+                await self._ledger.release_unsent(self.kind, [claim.order.order_id])
                 continue
             order, started = claim.order, datetime.now(UTC)
             body = self._make_body(order)
             sending = self._service.send(order.order_id, order.amount_jpy, body, claim.idempotency_key)
             answer = await self._observed(_alone(order.order_id, sending), [order.order_id], is_send=True)
-            await self._settle_sent(claim, answer.call, started, _spread())
+            await self._settle([self._sent(claim, answer.call, started, _spread())])
 
     async def _observed(
         self, call: Coroutine[Any, Any, BatchAnswer], order_ids: Sequence[int], *, is_send: bool
@@ -186,18 +189,19 @@ class EffectCalls:
         else:
             self._concurrency.answered(begun, _now())
 
-    async def _settle_sent(self, claim: ClaimedEffect, outcome: Outcome, started: datetime, spread: float) -> None:
+    def _sent(self, claim: ClaimedEffect, outcome: Outcome, started: datetime, spread: float) -> Entry:
         state = state_after_send(outcome)
         attempt = Attempt(claim.order.order_id, claim.attempt, "send", started, datetime.now(UTC), outcome)
         wait = outcome.retry_after_seconds or 0.0
         if state is EffectState.RETRY_WAIT:
             wait = max(wait, spread * _backoff(claim.attempt))
-        await self._settle(claim.order, Settlement(attempt, EffectState.SENDING, state, wait))
+        return Entry(self.kind, Settlement(attempt, EffectState.SENDING, state, wait), claim.order)
 
-    async def _settle(self, order: OrderFacts, settlement: Settlement) -> None:
-        state = await self._ledger.settle(Entry(self.kind, settlement, order))
-        if state is not None:
-            self._on_settled(state, settlement.wait_seconds)
+    async def _settle(self, entries: Sequence[Entry]) -> None:
+        states = await self._ledger.settle(entries)
+        for entry, state in zip(entries, states, strict=True):
+            if state is not None:
+                self._on_settled(state, entry.settlement.wait_seconds)
 
     def _reason(self, state: EffectState, outcome: Outcome, doubt: Doubt) -> Outcome:
         """The outcome with the reason that a person reads beside the effect."""

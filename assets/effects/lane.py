@@ -7,27 +7,25 @@ service is out of order (the breaker opened) or when it is told to stop; what is
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Iterator, Sequence
+from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
 from assets.effects.calls import EffectCalls, Returned
+from assets.effects.claims import LOOK_SECONDS, Claims
 from assets.effects.concurrency import Concurrency
 from assets.effects.ledger import Ledger
 from domain.outcomes import Patience
 from domain.states import EffectState
-from resources.database.effects import ClaimedEffect, OrderFacts, UnknownEffect
+from resources.database.effects import OrderFacts, UnknownEffect
 from resources.database.limits import BreakerState
 from resources.services.breaker import Breaker
 from resources.services.rate_limit import RateLimit
 from resources.services.service import EffectService
 
 _IDLE_SECONDS = 0.5
-_LOOK_SECONDS = 0.25  # between two questions to the database whether somebody else has made something due
-_GATHER_SHARE = 0.01
-_QUEUE_SHARE = 0.25
-_LONGEST_GATHER_SECONDS = 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,22 +55,22 @@ class Lane:
         self.concurrency = Concurrency(limits.concurrency)
         self._ledger = ledger
         self._breaker = breaker
-        self._chunk = limits.chunk
-        self._per_call = max(1, service.profile.batch_size)
         self._on_settled = on_settled
         self._calls = EffectCalls(
             service, ledger, rate, breaker, self.concurrency, limits.patience, make_body, self._was_settled
         )
         self._wake = asyncio.Event()
-        self._rate_per_second = service.profile.calls_per_second
+        self._claims = Claims(
+            self.kind, ledger, service.profile, self.concurrency, limits.chunk, self._free_places, self._wake.set
+        )
         self._in_flight = 0
         self._tasks: set[asyncio.Task[None]] = set()
         self._looking_up: set[int] = set()
-        self._claim_at = self._look_at = float("-inf")  # when the database is next asked for something due
+        self._look_at = float("-inf")  # when the database is next asked for something in doubt
 
     def wake(self) -> None:
         """There is something new to do."""
-        self._claim_at = float("-inf")
+        self._claims.due_in(0)
         self._wake.set()
 
     def stop(self) -> None:
@@ -83,11 +81,14 @@ class Lane:
     async def run(self) -> None:
         """Until nothing is open, the service is out of order (``out_of_order``), or ``stop``."""
         await self._ledger.recover(self.kind)
-        async with asyncio.TaskGroup() as calls:
-            while not self._calls.stopping and await self._breaker.allows(self._calls.probe):
-                if not await self._begin_calls(calls) and await self._is_finished():
-                    return
-                await self._rest()
+        try:
+            async with asyncio.TaskGroup() as calls:
+                while not self._calls.stopping and await self._breaker.allows(self._calls.probe):
+                    if not await self._begin_calls(calls) and await self._is_finished():
+                        return
+                    await self._rest()
+        finally:
+            await self._claims.give_back()
 
     @property
     def out_of_order(self) -> BreakerState | None:
@@ -96,13 +97,13 @@ class Lane:
 
     async def _begin_calls(self, calls: asyncio.TaskGroup) -> bool:
         """Fill the free places with look-ups first, then with sends; whether any was begun."""
-        return await self._begin_look_ups(calls) + await self._begin_sends(calls) > 0
+        return await self._begin_look_ups(calls) + self._begin_sends(calls) > 0
 
     async def _begin_look_ups(self, calls: asyncio.TaskGroup) -> int:
         free = self._free_places()
         if not free or _now() < self._look_at:
             return 0
-        self._look_at = _now() + _LOOK_SECONDS  # set before: whoever makes something due meanwhile sets it back
+        self._look_at = _now() + LOOK_SECONDS  # set before: whoever makes something due meanwhile sets it back
         due = await self._ledger.due_unknown(self.kind, free + len(self._looking_up))
         new = [effect for effect in due if effect.order.order_id not in self._looking_up][:free]
         if len(new) == free:
@@ -118,35 +119,21 @@ class Lane:
         finally:
             self._looking_up.discard(effect.order.order_id)
 
-    async def _begin_sends(self, calls: asyncio.TaskGroup) -> int:
+    def _begin_sends(self, calls: asyncio.TaskGroup) -> int:
         begun = 0
-        while (wanted := self._claimable()) and self._may_claim():
-            self._claim_at = _now() + _LOOK_SECONDS
-            claimed = await self._ledger.claim(self.kind, wanted)
-            if len(claimed) == wanted:
-                self._claim_at = float("-inf")
-            for together in self._in_calls(claimed):
-                self._begin(calls, partial(self._calls.send, together))
-            begun += len(claimed)
+        while self._may_send() and self._free_places() and (ready := self._claims.take()):
+            self._begin(calls, partial(self._calls.send, ready))
+            begun += 1
+        if self._may_send():
+            self._claims.refill(calls)
         return begun
 
-    def _may_claim(self) -> bool:
-        """A claim that may not leave any more is given back at once: it must not be made again and again."""
-        return not self._calls.stopping and self.out_of_order is None and _now() >= self._claim_at
-
-    def _claimable(self) -> int:
-        """How many effects may be claimed now: what the free places take, in commits of a chunk at most."""
-        calls_per_commit = max(1, self._chunk // self._per_call)
-        return min(self._free_places(), calls_per_commit) * self._per_call
+    def _may_send(self) -> bool:
+        """A claim that may not leave any more is given back: it must not be made again and again."""
+        return not self._calls.stopping and self.out_of_order is None
 
     def _free_places(self) -> int:
         return max(0, self.concurrency.limit - self._in_flight)
-
-    def _in_calls(self, claims: Sequence[ClaimedEffect]) -> Iterator[Sequence[ClaimedEffect]]:
-        """As they travel together. What was in doubt goes alone: what a call failed on must not fail others again."""
-        fresh = [claim for claim in claims if not claim.was_in_doubt]
-        yield from ([claim] for claim in claims if claim.was_in_doubt)
-        yield from (fresh[start : start + self._per_call] for start in range(0, len(fresh), self._per_call))
 
     def _begin(self, calls: asyncio.TaskGroup, call: Callable[[Returned], Coroutine[Any, Any, None]]) -> None:
         """Start a call. Its place is free once the answer has come; its task ends when the answer is written down."""
@@ -163,33 +150,24 @@ class Lane:
 
     async def _is_finished(self) -> bool:
         return (
-            not self._tasks and self.upstream_ended.is_set() and await self._ledger.seconds_until_due(self.kind) is None
+            not self._tasks
+            and self._claims.is_empty
+            and self.upstream_ended.is_set()
+            and await self._ledger.seconds_until_due(self.kind) is None
         )
 
     async def _rest(self) -> None:
-        """Until a call ended, something was planned, or a retry may be due; then a moment for others to end too."""
-        try:
+        """Until a call ended, something was claimed or planned, or a retry may be due."""
+        with suppress(TimeoutError):
             async with asyncio.timeout(_IDLE_SECONDS):
                 await self._wake.wait()
-            await asyncio.sleep(self._gather_seconds())
-        except TimeoutError:
-            pass
         self._wake.clear()
-
-    def _gather_seconds(self) -> float:
-        """How long free places may wait for more of them, to be filled in one commit, without anybody noticing.
-
-        A small part of what a call takes; and a part of the time that those in the queue of a rate limit keep it busy.
-        """
-        queued = self._in_flight / self._rate_per_second if self._rate_per_second else 0.0
-        shares = max(_GATHER_SHARE * self.concurrency.latency_seconds, _QUEUE_SHARE * queued)
-        return min(_LONGEST_GATHER_SECONDS, shares)
 
     def _was_settled(self, state: EffectState, wait_seconds: float) -> None:
         if state is EffectState.UNKNOWN:
             self._look_at = min(self._look_at, _now() + wait_seconds)
         if state is EffectState.RETRY_WAIT:
-            self._claim_at = min(self._claim_at, _now() + wait_seconds)
+            self._claims.due_in(wait_seconds)
         self._on_settled(state)
 
 

@@ -30,7 +30,7 @@ from resources.database.effects import ClaimedEffect, OrderFacts, Settlement, Un
 
 Result = TypeVar("Result")
 
-_GATHER_SECONDS = 0.01
+_GATHER_SECONDS = 0.02
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,9 +90,9 @@ class Ledger:
         """Seconds until something can be done; None when nothing is open."""
         return await self._run(lambda tx: effects.seconds_until_due(tx, kind, self._hold.batch_id))
 
-    async def release_unsent(self, kind: EffectKind, order_id: int) -> None:
-        """Give back a claim that was certainly never sent; also when the caller is cancelled meanwhile."""
-        await asyncio.shield(self._say_last(self._give_back(kind, [order_id])))
+    async def release_unsent(self, kind: EffectKind, order_ids: Sequence[int]) -> None:
+        """Give back claims that were certainly never sent; also when the caller is cancelled meanwhile."""
+        await asyncio.shield(self._say_last(self._give_back(kind, order_ids)))
 
     @property
     def hold_is_proven(self) -> bool:
@@ -108,17 +108,18 @@ class Ledger:
         if not self._hold.proven_just_now:
             await asyncio.get_running_loop().run_in_executor(self._thread, self._prove)
 
-    async def settle(self, entry: Entry) -> EffectState | None:
-        """Write a result; returns when it is durable: the state the effect is in now.
+    async def settle(self, entries: Sequence[Entry]) -> list[EffectState | None]:
+        """Write results; returns when they are durable: the states that the effects are in now.
 
         That is another one when the service told us of it in the meantime (a webhook). None: we were fenced and the
         result was dropped.
         """
-        written: asyncio.Future[EffectState | None] = asyncio.get_running_loop().create_future()
-        self._waiting.append((entry, written))
+        loop = asyncio.get_running_loop()
+        waiting: list[Waiting] = [(entry, loop.create_future()) for entry in entries]
+        self._waiting += waiting
         if self._committing is None or self._committing.done():
             self._committing = asyncio.create_task(self._commit_waiting(), name="ledger-commit")
-        return await asyncio.shield(written)
+        return [await asyncio.shield(written) for _, written in waiting]
 
     async def aclose(self) -> None:
         """Wait for the last commit and end the thread."""

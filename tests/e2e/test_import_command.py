@@ -2,62 +2,22 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import sqlite3
-import subprocess
-import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import psycopg
 import pytest
 
-from orchestration.sample import make_sample, write_csv
 from resources.local.sandbox_service import SandboxService
+from tests.e2e.commands import Office, office_with, sample_file
 
 HEADER = "order_number,customer_name,email,amount\n"
-REPOSITORY = Path(__file__).resolve().parents[2]
-
-
-@dataclass(frozen=True)
-class Office:
-    """An installation with services of its own, used through the command line only."""
-
-    home: Path
-    environment: dict[str, str]
-
-    def run(self, *arguments: str | Path, **more: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, "-m", "orchestration.cli.main", *map(str, arguments)],
-            env=self.environment | more,
-            cwd=REPOSITORY,
-            capture_output=True,
-            text=True,
-            timeout=110,
-            check=False,
-        )
-
-    def start(self, *arguments: str | Path) -> subprocess.Popen[str]:
-        return subprocess.Popen(
-            [sys.executable, "-m", "orchestration.cli.main", *map(str, arguments)],
-            env=self.environment,
-            cwd=REPOSITORY,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            start_new_session=True,
-            # Whoever runs the suite in the background has Ctrl-C ignored, and a child would inherit that.
-            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
-        )
-
-    def imported(self, path: Path) -> dict[str, Any]:
-        told: dict[str, Any] = json.loads(self.run("import", path, "--client", "acme", "--json").stdout)
-        return told
+NOWHERE = "http://127.0.0.1:1"
 
 
 @pytest.fixture
@@ -65,9 +25,7 @@ def office(tmp_path: Path, dagster_database_url: str, sandbox_services: Callable
     services = sandbox_services(notifications=["--notification-rate", "0"])
     profile = tmp_path / "profile.toml"
     profile.write_text("rate_per_second = 0\nsettle_seconds = 1\nsecond_look_seconds = 0.5\n", encoding="utf-8")
-    environment = os.environ | {
-        "BULK_ORDERS_HOME": str(tmp_path / "home"),
-        "BULK_ORDERS_LANGUAGE": "en",
+    variables = {
         "BULK_ORDERS_PAUSE_SECONDS": "1",
         "DATABASE_URL": dagster_database_url,
         "PAYMENT_SERVICE_URL": services.payments.url,
@@ -75,7 +33,14 @@ def office(tmp_path: Path, dagster_database_url: str, sandbox_services: Callable
         "PAYMENT_SERVICE_PROFILE": str(profile),
         "NOTIFICATION_SERVICE_PROFILE": str(profile),
     }
-    return Office(tmp_path / "home", environment)
+    return office_with(tmp_path, variables)
+
+
+@pytest.fixture
+def idle_office(tmp_path: Path, dagster_database_url: str) -> Office:
+    """One that never comes to call a service."""
+    urls = {"PAYMENT_SERVICE_URL": NOWHERE, "NOTIFICATION_SERVICE_URL": NOWHERE}
+    return office_with(tmp_path, urls | {"DATABASE_URL": dagster_database_url})
 
 
 def ledger_counts(service: SandboxService, table: str) -> tuple[int, int]:
@@ -92,13 +57,12 @@ def write(path: Path, text: str) -> Path:
 
 def test_a_mixed_file_ends_partial_and_again_changes_nothing(tmp_path: Path, office: Office) -> None:
     """The object of --json is an interface: programs read it."""
-    path = tmp_path / "orders.csv"
-    write_csv(make_sample(30, bad=0.1, seed=3), path, "utf-8")
+    path = sample_file(tmp_path / "orders.csv", 30, bad=0.1, seed=3)
 
     first = office.run("import", path, "--client", "acme", "--json")
-    again = office.run("import", path, "--client", "acme", "--json")
+    again = office.do("import", path, "--client", "acme", "--json")
 
-    told, retold = json.loads(first.stdout), json.loads(again.stdout)
+    told, retold = first.told(), again.told()
     assert (first.returncode, again.returncode) == (1, 1)
     assert told["status"] == "partial"
     assert told["rows"] == {"accepted": 27, "rejected": 3}
@@ -124,8 +88,8 @@ def test_a_mixed_file_ends_partial_and_again_changes_nothing(tmp_path: Path, off
         "succeeded.csv",
     ]
     repair = told["repair"]["files"][0]
-    foreign = office.run("import", repair, "--client", "somebody else", "--json")
-    assert (foreign.returncode, json.loads(foreign.stdout)["reason"]) == (2, "FILE-REPAIR-CLIENT")
+    foreign = office.do("import", repair, "--client", "somebody else", "--json")
+    assert (foreign.returncode, foreign.told()["reason"]) == (2, "FILE-REPAIR-CLIENT")
 
 
 @pytest.mark.parametrize(
@@ -142,18 +106,17 @@ def test_a_mixed_file_ends_partial_and_again_changes_nothing(tmp_path: Path, off
     ],
 )
 def test_a_file_that_cannot_be_taken_gets_one_line_and_leaves_nothing(
-    tmp_path: Path, office: Office, make: Callable[[Path], Path], code: str
+    tmp_path: Path, idle_office: Office, make: Callable[[Path], Path], code: str
 ) -> None:
     """Never a traceback for a person, never a half-made batch."""
     path = make(tmp_path)
 
-    refused = office.run("import", path, BULK_ORDERS_MAX_ROWS="3")
+    refused = idle_office.do("import", path, BULK_ORDERS_MAX_ROWS="3")
 
     assert (refused.returncode, refused.stdout) == (2, "")
     assert refused.stderr.startswith(f"{path.name}: {code}: ")
     assert len(refused.stderr.splitlines()) == 1
-    with psycopg.connect(office.environment["DATABASE_URL"]) as connection:
-        assert connection.execute("select count(*) from bulk_orders.batches").fetchone() == (0,)
+    assert idle_office.ask("select count(*) from bulk_orders.batches") == [(0,)]
 
 
 @pytest.mark.parametrize(
@@ -167,11 +130,11 @@ def test_a_file_that_cannot_be_taken_gets_one_line_and_leaves_nothing(
     ],
 )
 def test_wrong_surroundings_are_said_in_one_line(
-    tmp_path: Path, office: Office, variables: dict[str, str], exit_code: int, code: str
+    tmp_path: Path, idle_office: Office, variables: dict[str, str], exit_code: int, code: str
 ) -> None:
     path = write(tmp_path / "orders.csv", HEADER + "N,x,a@example.jp,500\n")
 
-    refused = office.run("import", path, **variables)
+    refused = idle_office.do("import", path, **variables)
 
     assert refused.returncode == exit_code
     assert refused.stderr.startswith(f"{code}: ")
@@ -180,28 +143,26 @@ def test_wrong_surroundings_are_said_in_one_line(
 
 def test_a_service_that_is_away_pauses_the_batch_which_then_goes_on(tmp_path: Path, office: Office) -> None:
     """Exit code 3 means: run it again. Nothing is lost in between, and nothing fails because of it."""
-    path = tmp_path / "orders.csv"
-    write_csv(make_sample(20, seed=4), path, "utf-8")
+    path = sample_file(tmp_path / "orders.csv", 20, seed=4)
 
-    paused = office.run("import", path, "--json", PAYMENT_SERVICE_URL="http://127.0.0.1:1")
+    paused = office.do("import", path, "--json", PAYMENT_SERVICE_URL=NOWHERE)
     time.sleep(1.5)
-    done = office.run("import", path, "--json")
+    done = office.do("import", path, "--json")
 
     assert paused.returncode == 3
-    assert json.loads(paused.stdout)["reason"] == "BATCH-PAUSED-PAYMENTS"
+    assert paused.told()["reason"] == "BATCH-PAUSED-PAYMENTS"
     assert done.returncode == 0
-    assert json.loads(done.stdout)["payments"]["done"] == 20
+    assert done.told()["payments"]["done"] == 20
 
 
 def test_a_lost_key_is_said_before_a_file_is_touched(tmp_path: Path, office: Office) -> None:
     """A new key must never be made where data were written with another."""
-    path, other = tmp_path / "orders.csv", tmp_path / "other.csv"
-    write_csv(make_sample(3, seed=5), path, "utf-8")
-    write_csv(make_sample(3, seed=6), other, "utf-8")
-    assert office.run("import", path).returncode == 0
+    path = sample_file(tmp_path / "orders.csv", 3, seed=5)
+    other = sample_file(tmp_path / "other.csv", 3, seed=6)
+    assert office.do("import", path).returncode == 0
     (office.home / "keys" / "personal-data.key").unlink()
 
-    refused = office.run("import", other)
+    refused = office.do("import", other)
 
     assert refused.returncode == 2
     assert refused.stderr.startswith("SYS-KEY-MISSING: ")
@@ -216,15 +177,14 @@ def test_a_command_that_is_ended_half_way_goes_on_where_it_stopped(
     slow = sandbox_services(["--latency", "0.05"], ["--notification-rate", "0", "--latency", "0.3"])
     urls = {"PAYMENT_SERVICE_URL": slow.payments.url, "NOTIFICATION_SERVICE_URL": slow.notifications.url}
     office.environment.update(urls | {"BULK_ORDERS_NOTIFICATION_CONCURRENCY": "4"})
-    path = tmp_path / "orders.csv"
-    write_csv(make_sample(60, seed=7), path, "utf-8")
+    path = sample_file(tmp_path / "orders.csv", 60, seed=7)
 
     command = office.start("import", path, "--json")
     with psycopg.connect(office.environment["DATABASE_URL"], autocommit=True) as connection:
         wait_until(lambda: _mails_done(connection) >= 5)
     os.killpg(command.pid, how)
     command.communicate(timeout=60)
-    done = office.run("import", path, "--json")
+    done = office.do("import", path, "--json")
 
     assert how is signal.SIGKILL or command.returncode == 3
     assert done.returncode == 0, done.stderr
