@@ -53,7 +53,7 @@ def table(books: Books) -> str:
         ("エラー / rejected", books.rows_rejected, (books.batch.file_jpy or 0) - books.accepted_jpy),
         ("受付 / accepted", books.rows_accepted, books.accepted_jpy),
         ("注文 / orders", books.orders, books.orders_jpy),
-        *((f"支払い / payments {state.value}", *figures) for state, figures in sorted(payments.by_state.items())),
+        *((f"決済 / payments {state.value}", *figures) for state, figures in sorted(payments.by_state.items())),
         *((f"メール / mails {state.value}", *figures) for state, figures in sorted(mails.by_state.items())),
     ]
     head = "| | 件数 / rows | 円 / yen |\n|---|---:|---:|\n"

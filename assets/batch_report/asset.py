@@ -63,10 +63,10 @@ def batch_report(
         rows = sum(report.rows_per_file.values())
         figures: dict[str, int | float | str] = {f"rows_{name}": count for name, count in report.rows_per_file.items()}
         figures |= {"batch_state": books.batch.state.value, "rows_to_repair": to_repair, **lineage_figures(books)}
+        seconds = time.monotonic() - started
+        metadata = stage_metadata(books, rows=rows, jpy=books.paid_jpy, seconds=seconds, figures=figures)
         return dg.MaterializeResult(
-            metadata=stage_metadata(
-                books, rows=rows, jpy=books.paid_jpy, seconds=time.monotonic() - started, figures=figures
-            ),
+            metadata=metadata | {"result_files": dg.MetadataValue.path(str(folder))},
             check_results=[finding.to_dagster(_NAME) for finding in findings],
             data_version=data_version(books, _NAME),
         )

@@ -17,7 +17,7 @@ def command() -> None:
         click.echo(f"""
 Ready. Ctrl-C stops everything.
   Dagster UI      {addresses.ui_url}
-  Import folder   {addresses.import_dir}/<client>/   (copy a CSV file there)
+  Import folder   {addresses.import_dir}/<client>/   (copy a CSV or Excel file there)
   Payments        {addresses.payment_service_url}
   Mails           {addresses.notification_service_url}
 {webhook}""")
