@@ -22,7 +22,7 @@ from resources.database.effects import ClaimedEffect
 
 LOOK_SECONDS = 0.25  # between two questions to the database whether somebody else has made something due
 
-_AHEAD_SECONDS = 0.25
+_AHEAD_SECONDS = 0.5
 _GATHER_SHARE = 0.01
 _QUEUE_SHARE = 0.25
 _LONGEST_GATHER_SECONDS = 0.05

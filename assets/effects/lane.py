@@ -7,6 +7,7 @@ service is out of order (the breaker opened) or when it is told to stop; what is
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -65,7 +66,9 @@ class Lane:
         )
         self._in_flight = 0
         self._tasks: set[asyncio.Task[None]] = set()
-        self._looking_up: set[int] = set()
+        self._due: deque[UnknownEffect] = deque()
+        self._asking: asyncio.Task[None] | None = None
+        self._looking_up: set[int] = set()  # those that are due, too
         self._look_at = float("-inf")  # when the database is next asked for something in doubt
 
     def wake(self) -> None:
@@ -84,7 +87,7 @@ class Lane:
         try:
             async with asyncio.TaskGroup() as calls:
                 while not self._calls.stopping and await self._breaker.allows(self._calls.probe):
-                    if not await self._begin_calls(calls) and await self._is_finished():
+                    if not self._begin_calls(calls) and await self._is_finished():
                         return
                     await self._rest()
         finally:
@@ -95,23 +98,33 @@ class Lane:
         """Why the lane ended early; None when its service works."""
         return self._breaker.opened
 
-    async def _begin_calls(self, calls: asyncio.TaskGroup) -> bool:
+    def _begin_calls(self, calls: asyncio.TaskGroup) -> bool:
         """Fill the free places with look-ups first, then with sends; whether any was begun."""
-        return await self._begin_look_ups(calls) + self._begin_sends(calls) > 0
+        return self._begin_look_ups(calls) + self._begin_sends(calls) > 0
 
-    async def _begin_look_ups(self, calls: asyncio.TaskGroup) -> int:
-        free = self._free_places()
-        if not free or _now() < self._look_at:
-            return 0
-        self._look_at = _now() + LOOK_SECONDS  # set before: whoever makes something due meanwhile sets it back
-        due = await self._ledger.due_unknown(self.kind, free + len(self._looking_up))
-        new = [effect for effect in due if effect.order.order_id not in self._looking_up][:free]
-        if len(new) == free:
-            self._look_at = float("-inf")
-        for effect in new:
-            self._looking_up.add(effect.order.order_id)
-            self._begin(calls, partial(self._look_up, effect))
-        return len(new)
+    def _begin_look_ups(self, calls: asyncio.TaskGroup) -> int:
+        begun = 0
+        while self._due and self._free_places():
+            self._begin(calls, partial(self._look_up, self._due.popleft()))
+            begun += 1
+        if self._asking is None and self._free_places() and _now() >= self._look_at:
+            self._asking = calls.create_task(self._ask_what_is_due())
+        return begun
+
+    async def _ask_what_is_due(self) -> None:
+        """Beside the calls: no free place waits for the database because of it."""
+        try:
+            wanted = self._free_places() + len(self._looking_up)
+            self._look_at = _now() + LOOK_SECONDS  # set before: whoever makes something due meanwhile sets it back
+            found = await self._ledger.due_unknown(self.kind, wanted)
+            if len(found) == wanted:
+                self._look_at = float("-inf")
+            new = [effect for effect in found if effect.order.order_id not in self._looking_up]
+            self._looking_up.update(effect.order.order_id for effect in new)
+            self._due.extend(new)
+        finally:
+            self._asking = None
+            self._wake.set()
 
     async def _look_up(self, effect: UnknownEffect, returned: Returned) -> None:
         try:
@@ -151,6 +164,8 @@ class Lane:
     async def _is_finished(self) -> bool:
         return (
             not self._tasks
+            and not self._due
+            and self._asking is None
             and self._claims.is_empty
             and self.upstream_ended.is_set()
             and await self._ledger.seconds_until_due(self.kind) is None

@@ -119,6 +119,7 @@ class BatchHold:
         self._patience_seconds = patience_seconds
         self._turn = threading.RLock()
         self._over = False
+        self._has_successor = False
         self._proven = 0.0
         self.batch_id = batch_id
         with translated():
@@ -151,7 +152,7 @@ class BatchHold:
         try:
             return patiently(once, 0.0 if self._over else self._patience_seconds)
         except BatchBusy:
-            self._over = True
+            self._over = self._has_successor = True
             raise
         except DatabaseUnavailable:
             self._over = True
@@ -161,6 +162,8 @@ class BatchHold:
     def begin(self) -> Iterator[Connection]:
         """A transaction on the holding session, tried once; other threads wait for its end."""
         with self._turn, translated():
+            if self._has_successor:  # also for those who ask after the one who found out
+                raise BatchBusy("BATCH-BUSY", batch=self.batch_id)
             if self._over or self._is_lost:
                 # SQLAlchemy would connect again by itself, without our lock: somebody else may hold the batch by now.
                 raise DatabaseUnavailable("SYS-HOLD-LOST", batch=self.batch_id)
@@ -196,7 +199,7 @@ class BatchHold:
             with self.begin() as tx:
                 self._over = True
                 unlocked = bool(tx.execute(_UNLOCK, {"b": self.batch_id}).scalar_one())
-        except DatabaseUnavailable:
+        except (BatchBusy, DatabaseUnavailable):
             unlocked = False
         if unlocked:
             self._connection.close()

@@ -31,6 +31,7 @@ _SLACK = 1.02
 _LATEST_SHARE = 0.1  # of the spacing: 10 ms at 10/s, inside the 20 ms of slack
 _BLOCKS_PER_SECOND = 20  # a place costs a round trip to the database
 _VIEW_SECONDS = 0.2
+_STALE_SECONDS = 1.0  # so old, what we know of a freeze is not acted upon
 _READY_SECONDS = 0.5
 _LOST_SECONDS = 0.5  # so late (a sleeping machine), and the place is gone
 _DRIFT = 1e-4  # seconds per second by which two clocks may differ
@@ -51,6 +52,7 @@ class RateLimit:
         self._left, self._good_until = 0, 0.0
         self._turn = asyncio.Lock()
         self._seen_at = float("-inf")
+        self._looking: asyncio.Task[None] | None = None
         self._frozen_until = float("-inf")
         self._clock = _DatabaseClock()
         self._answer_seconds = 0.0  # what an answer of the database usually takes
@@ -90,6 +92,8 @@ class RateLimit:
 
     def close(self) -> None:
         """End the thread."""
+        if self._looking is not None:
+            self._looking.cancel()
         self._thread.shutdown(wait=True)
 
     async def _arrive_in_time(self, spacing_seconds: float, prepare: Prepare) -> bool:
@@ -119,11 +123,26 @@ class RateLimit:
     async def _wait_while_frozen(self) -> None:
         loop = asyncio.get_running_loop()
         await asyncio.sleep(max(0.0, self._frozen_until - loop.time()))
-        while loop.time() - self._seen_at > _VIEW_SECONDS:
-            frozen_seconds = await self._patiently(self._frozen)
-            if frozen_seconds <= 0:
-                self._seen_at = loop.time()
-            await asyncio.sleep(max(0.0, frozen_seconds))
+        while loop.time() - self._seen_at > _STALE_SECONDS:
+            await self._look()
+            await asyncio.sleep(max(0.0, self._frozen_until - loop.time()))
+        if loop.time() - self._seen_at > _VIEW_SECONDS and (self._looking is None or self._looking.done()):
+            self._looking = asyncio.create_task(self._look_beside())
+
+    async def _look(self) -> None:
+        """See whether anybody froze the service."""
+        asked = asyncio.get_running_loop().time()
+        frozen_seconds = await self._patiently(self._frozen)
+        if frozen_seconds <= 0:
+            self._seen_at = asked
+        else:
+            self._seen_at = float("-inf")
+            self._frozen_until = max(self._frozen_until, asked + frozen_seconds)
+
+    async def _look_beside(self) -> None:
+        """Beside the calls, so that none of them waits for the answer."""
+        with suppress(DatabaseUnavailable):  # what we know goes stale, and the next call waits
+            await self._look()
 
     async def _patiently(self, work: Callable[..., Result], *arguments: Permit | float) -> Result:
         loop = asyncio.get_running_loop()
