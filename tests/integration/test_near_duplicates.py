@@ -72,7 +72,8 @@ def test_an_earlier_batch_of_the_client_counts_and_another_clients_does_not(inst
 
 def test_days_apart_are_those_of_the_orders_and_the_limit_is_a_setting(installation: Installation):
     first = installation.ordered([order_row(**WHO)])
-    installation.execute("update orders set ordered_on = current_date - 4 where batch_id = %s", first)
+    days_ago = "(now() at time zone 'Asia/Tokyo')::date - 4"
+    installation.execute(f"update orders set ordered_on = {days_ago} where batch_id = %s", first)
     within, beyond, off = (installation.validated([order_row(**WHO)]) for _ in range(3))
     for batch, days in ((beyond, 3), (within, 4), (off, 0)):
         create_orders(installation.database, batch, days)
