@@ -131,11 +131,11 @@ def _days(profile: ClientProfile, guards: GuardLimits) -> int:
 
 def _alike(database: Database, vault: Vault, checked: Validation, client: str, days: int) -> int:
     """Orders that resemble one before them in the file, or one that is there already."""
-    days_of = dict(zip(checked.accepted["import_row_number"].tolist(), _python_days(checked), strict=True))
+    described = orders_of_rows(checked, client).described
     orders = [
-        Likely(values[0], days_of[number])
-        for number, values in sorted(orders_of_rows(checked, client, vault.likeness).items())
-        if values[0] is not None
+        Likely(vault.likeness(order), day)
+        for order, day in zip(described, _python_days(checked), strict=True)
+        if order is not None
     ]
     with database.begin() as tx:
         return near_duplicates.count_alike(tx, orders, days)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import pandas as pd
@@ -11,27 +12,41 @@ import pandas as pd
 from assets.validated_csv.likeness import described_order, described_orders, described_rows
 from assets.validated_csv.validation import Validation
 
-Keyed = Callable[[bytes], int]
-"""``Vault.likeness``."""
+
+@dataclass(frozen=True, slots=True)
+class OrdersOfRows:
+    """What each accepted row tells of its order, in the order of the rows.
+
+    Where it begins one: by what others would be alike (``described``), and where several rows make it, their yen and
+    items together. Else the row that begins it.
+    """
+
+    described: Sequence[bytes | None]
+    first_rows: Sequence[int | None]
+    amounts_jpy: Sequence[int | None]
+    items: Sequence[list[dict[str, Any]] | None]
 
 
-OrderOfRow = tuple[int | None, ...] | tuple[int, None, int, list[dict[str, Any]]]
-"""The last values of a ``StoredRow``, which tell of its order: the likeness alone, or what several rows make of it."""
-
-
-def orders_of_rows(validation: Validation, client: str, likeness: Keyed) -> dict[int, OrderOfRow]:
-    """By the number of each accepted row."""
+def orders_of_rows(validation: Validation, client: str) -> OrdersOfRows:
+    """Of the accepted rows."""
     accepted, further = validation.accepted, validation.order_rows
-    numbers, amounts = accepted["import_row_number"].tolist(), accepted["amount_jpy"].tolist()
     if not further:
-        described = described_orders(client, accepted)
-        return {number: (likeness(order),) for number, order in zip(numbers, described, strict=True)}
-    of_orders: dict[int, list[_Line]] = defaultdict(list)
+        nothing = [None] * len(accepted)
+        return OrdersOfRows(described_orders(client, accepted), nothing, nothing, nothing)
+    numbers, amounts = accepted["import_row_number"].tolist(), accepted["amount_jpy"].tolist()
+    lines: dict[int, list[_Line]] = defaultdict(list)
     rows = zip(numbers, amounts, described_rows(client, accepted), _shown(validation), strict=True)
     for number, jpy, (who, item), shown in rows:
-        of_orders[further.get(number, number)].append(_Line(jpy, who, item, shown))
-    found: dict[int, OrderOfRow] = {number: (None, first) for number, first in further.items()}
-    return found | {number: _order(lines, likeness) for number, lines in of_orders.items()}
+        lines[further.get(number, number)].append(_Line(jpy, who, item, shown))
+    of_rows = [_Of(first_row=further[number]) if number in further else _order(lines[number]) for number in numbers]
+    return OrdersOfRows(*zip(*of_rows, strict=True))
+
+
+class _Of(NamedTuple):
+    described: bytes | None = None
+    first_row: int | None = None
+    amount_jpy: int | None = None
+    items: list[dict[str, Any]] | None = None
 
 
 class _Line(NamedTuple):
@@ -41,11 +56,11 @@ class _Line(NamedTuple):
     shown: dict[str, Any]
 
 
-def _order(lines: Sequence[_Line], likeness: Keyed) -> OrderOfRow:
+def _order(lines: Sequence[_Line]) -> _Of:
     """Of its first row; whose order it is, that says."""
     jpy = sum(line.jpy for line in lines)
-    key = likeness(described_order(lines[0].who, jpy, [line.item for line in lines]))
-    return (key,) if len(lines) == 1 else (key, None, jpy, [line.shown for line in lines])
+    described = described_order(lines[0].who, jpy, [line.item for line in lines])
+    return _Of(described) if len(lines) == 1 else _Of(described, amount_jpy=jpy, items=[line.shown for line in lines])
 
 
 def _shown(validation: Validation) -> Iterator[dict[str, Any]]:

@@ -1,69 +1,107 @@
-"""From validated rows to stored rows: columns for the accepted ones; sealed cells, issues and readings for all."""
+"""From validated rows to stored rows: columns for the accepted ones; sealed cells, issues and readings for all.
+
+Column by column as Arrow: row by row in Python, and each value written by itself, took 60 ms more per 10,000 rows.
+"""
 
 from __future__ import annotations
 
+import json
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pyarrow as arrow
+import pyarrow.compute as compute
 
 from assets.validated_csv.orders_of_rows import orders_of_rows
+from assets.validated_csv.reading.parts import Indexes
 from assets.validated_csv.source_table import SourceTable
 from assets.validated_csv.validation import Validation
+from domain.issues import CellReading, RowIssue
 from domain.states import RowState
-from resources.database.import_rows import StoredRow
+from resources.database.import_rows import STORED_ROW
 from resources.encryption import Vault
 
-_SEALED_AT_ONCE = 500
-_ACCEPTED, _REJECTED = RowState.ACCEPTED.value, RowState.REJECTED.value
+_KEYED_AT_ONCE = 2_000
 
 
 def stored_rows(
     batch_id: str, client: str, table: SourceTable, validation: Validation, vault: Vault
-) -> Iterator[StoredRow]:
-    """Every row of the file, in its order."""
-    issues: dict[int, list[dict[str, Any]]] = defaultdict(list)
-    for issue in validation.issues:
-        issues[issue.import_row_number].append(issue.to_json())
-    readings: dict[int, list[dict[str, Any]]] = defaultdict(list)
-    for reading in validation.readings:
-        readings[reading.import_row_number].append(reading.to_json())
-    accepted = _accepted_values(validation.accepted)
-    of_orders = orders_of_rows(validation, client, vault.likeness)
-    lines_and_cells = zip(table.line_numbers, _sealed(batch_id, table, vault), strict=True)
-    for number, (line, sealed) in enumerate(lines_and_cells, start=table.rows_before + 1):
-        if number in accepted:
-            values = (*accepted[number], *of_orders[number])
-            yield StoredRow(number, line, _ACCEPTED, sealed, None, readings.get(number), *values)
-        else:
-            yield StoredRow(number, line, _REJECTED, sealed, issues[number], readings.get(number))
+) -> Iterator[arrow.RecordBatch]:
+    """Every row of the file in its order, as ``STORED_ROW``, some at a time.
 
-
-def _sealed(batch_id: str, table: SourceTable, vault: Vault) -> Iterator[bytes]:
-    """The sealed cells of every row, some rows at a time: while the next are sealed, the server stores the last."""
-    rows = table.cells.joined.cast(arrow.large_binary()).to_pylist()
-    for start in range(0, len(rows), _SEALED_AT_ONCE):
-        yield from vault.seal_rows(batch_id, table.rows_before + start + 1, rows[start : start + _SEALED_AT_ONCE])
-
-
-def _accepted_values(frame: pd.DataFrame) -> dict[int, tuple[Any, ...]]:
-    """Row number to (order_number, item_code, item_name, quantity, amount_jpy, ordered_on), as plain Python values.
-
-    Turned into Python by whole columns: asking every value whether it is null took 35 ms per 10,000 rows, this takes 5.
+    While the next are sealed, the server stores the last.
     """
-    values = zip(
-        frame["order_number"].tolist(),
-        _or_none(frame["item_code"]),
-        _or_none(frame["item_name"]),
-        [None if quantity is pd.NA else quantity for quantity in frame["quantity"].tolist()],
-        frame["amount_jpy"].tolist(),
-        frame["ordered_on"].to_numpy().astype("datetime64[D]").astype(object).tolist(),  # NaT becomes None
-        strict=True,
-    )
-    return dict(zip(frame["import_row_number"].tolist(), values, strict=True))
+    columns = {
+        **_of_all(table, validation),
+        **_of_accepted(client, table, validation),
+        "cells": table.cells.joined.cast(arrow.large_binary()),
+    }
+    for start in range(0, table.row_count, _KEYED_AT_ONCE):
+        here = {name: column.slice(start, _KEYED_AT_ONCE) for name, column in columns.items()}
+        likeness = [described and vault.likeness(described) for described in here["likeness"].to_pylist()]
+        sealed = vault.seal_rows(batch_id, table.rows_before + start + 1, here["cells"].to_pylist())
+        here |= {"likeness": _typed("likeness", likeness), "cells": _typed("cells", sealed)}
+        yield arrow.record_batch([here[name] for name in STORED_ROW.names], schema=STORED_ROW)
 
 
-def _or_none(cells: pd.Series[str]) -> list[str | None]:
-    return [cell or None for cell in cells.tolist()]
+def _of_all(table: SourceTable, validation: Validation) -> dict[str, arrow.Array]:
+    return {
+        "import_row_number": arrow.array(np.arange(table.row_count, dtype=np.int32) + table.rows_before + 1),
+        "line_number": arrow.array(table.line_numbers, arrow.int32()),
+        "issues": _found(table, validation.issues),
+        "readings": _found(table, validation.readings),
+    }
+
+
+def _found(table: SourceTable, found: Iterable[RowIssue | CellReading]) -> arrow.Array:
+    """What was found in each row, as JSON; null where it is nothing."""
+    by_row: dict[int, list[dict[str, Any]]] = defaultdict(list)
+    for one in found:
+        by_row[one.import_row_number - table.rows_before - 1].append(one.to_json())
+    texts: list[str | None] = [None] * table.row_count
+    for row, here in by_row.items():
+        texts[row] = json.dumps(here)
+    return arrow.array(texts, arrow.large_string())
+
+
+def _of_accepted(client: str, table: SourceTable, validation: Validation) -> dict[str, arrow.Array]:
+    """Their values, each in the place of its row, null in that of a rejected one; of ``likeness``, what is alike."""
+    accepted, orders = validation.accepted, orders_of_rows(validation, client)
+    values = {
+        "order_number": accepted["order_number"],
+        "item_code": _or_null(accepted["item_code"]),
+        "item_name": _or_null(accepted["item_name"]),
+        "quantity": accepted["quantity"],
+        "amount": accepted["amount_jpy"],
+        "ordered_on": accepted["ordered_on"].to_numpy().astype("datetime64[D]"),  # NaT becomes null
+        "order_row": orders.first_rows,
+        "order_amount": orders.amounts_jpy,
+        "items": [items and json.dumps(items) for items in orders.items],
+    }
+    typed = {name: _typed(name, column) for name, column in values.items()}
+    typed["likeness"] = arrow.array(orders.described, arrow.large_binary())
+    rows = accepted["import_row_number"].to_numpy() - table.rows_before - 1
+    state = np.full(table.row_count, RowState.REJECTED.value)
+    state[rows] = RowState.ACCEPTED.value
+    return {"state": _typed("state", state)} | _placed(typed, rows, table.row_count)
+
+
+def _typed(name: str, values: Any) -> arrow.Array:
+    return arrow.array(values, STORED_ROW.field(name).type)
+
+
+def _placed(columns: dict[str, arrow.Array], rows: Indexes, row_count: int) -> dict[str, arrow.Array]:
+    if len(rows) == row_count:
+        return columns
+    places = np.full(row_count, -1)
+    places[rows] = np.arange(len(rows))
+    taken = arrow.array(places, mask=places < 0)
+    return {name: column.take(taken) for name, column in columns.items()}
+
+
+def _or_null(cells: pd.Series[str]) -> arrow.LargeStringArray:
+    text = arrow.array(cells)
+    return compute.if_else(compute.equal(text, ""), None, text)

@@ -4,76 +4,67 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from datetime import date
-from typing import Any, NamedTuple
+from typing import Any
 
+import pyarrow as arrow
+from pgpq import ArrowToPostgresBinaryEncoder
+from pgpq.encoders import LargeStringEncoderBuilder
+from pgpq.schema import Jsonb
 from sqlalchemy import Connection, text
 
 from domain.issues import CellReading, RowIssue
 from domain.states import RowState
 
-_COLUMNS = (
-    "batch_id",
-    "import_row_number",
-    "line_number",
-    "state",
-    "cells",
-    "issues",
-    "readings",
-    "order_number",
-    "item_code",
-    "item_name",
-    "quantity",
-    "amount",
-    "ordered_on",
-    "likeness",
-    "order_row",
-    "order_amount",
-    "items",
+STORED_ROW = arrow.schema(
+    {
+        "import_row_number": arrow.int32(),
+        "line_number": arrow.int32(),
+        "state": arrow.large_string(),
+        "cells": arrow.large_binary(),
+        "issues": arrow.large_string(),
+        "readings": arrow.large_string(),
+        "order_number": arrow.large_string(),
+        "item_code": arrow.large_string(),
+        "item_name": arrow.large_string(),
+        "quantity": arrow.int32(),
+        "amount": arrow.int32(),
+        "ordered_on": arrow.date32(),
+        "likeness": arrow.int64(),
+        "order_row": arrow.int32(),
+        "order_amount": arrow.int32(),
+        "items": arrow.large_string(),
+    }
 )
-# Types for the binary COPY, in the order of _COLUMNS.
-_TYPES = (
-    *("text", "int4", "int4", "text", "bytea", "jsonb", "jsonb", "text", "text", "text", "int4", "int4", "date"),
-    *("int8", "int4", "int4", "jsonb"),
-)
+"""One row of the file: the table's columns, ``issues``, ``readings`` and ``items`` as JSON. Of a rejected row only its
+cells, issues and readings are kept.
+
+Where several rows are one order, ``amount`` is what the row adds to it; each further row has the number of the first as
+``order_row``, and the first the order's yen and its items.
+"""
+
+_COPIED = STORED_ROW.insert(0, arrow.field("batch_id", arrow.large_string()))
+_JSON = ("issues", "readings", "items")
 
 
-class StoredRow(NamedTuple):
-    """One row of the file, in the order of the table's columns. Of a rejected row only its cells and issues are kept.
-
-    Where several rows are one order, ``amount_jpy`` is what the row adds to it; each further row has the number of the
-    first as ``order_row``, and the first the order's yen and its items.
-
-    A plain tuple with plain values, ``state`` too: 10,000 frozen dataclasses and enum members took 20 ms longer.
-    """
-
-    import_row_number: int
-    line_number: int
-    state: str
-    cells: bytes
-    issues: list[dict[str, Any]] | None = None
-    readings: list[dict[str, Any]] | None = None
-    order_number: str | None = None
-    item_code: str | None = None
-    item_name: str | None = None
-    quantity: int | None = None
-    amount_jpy: int | None = None
-    ordered_on: date | None = None
-    likeness: int | None = None
-    order_row: int | None = None
-    order_jpy: int | None = None
-    items: list[dict[str, Any]] | None = None
-
-
-def store(tx: Connection, batch_id: str, rows: Iterable[StoredRow]) -> None:
-    """COPY all rows of a file in one go."""
+def store(tx: Connection, batch_id: str, rows: Iterable[arrow.RecordBatch]) -> None:
+    """COPY rows of a file, ``STORED_ROW`` each, in one go. By whole columns: row by row took 35 ms per 10,000."""
     driver = tx.connection.driver_connection
     assert driver is not None
-    statement = f"copy import_rows ({', '.join(_COLUMNS)}) from stdin (format binary)"
+    encoder = _encoder()
+    statement = f"copy import_rows ({', '.join(_COPIED.names)}) from stdin (format binary)"
     with driver.cursor() as cursor, cursor.copy(statement) as copy:
-        copy.set_types(_TYPES)
-        for row in rows:
-            copy.write_row((batch_id, *row))
+        copy.write(encoder.write_header())
+        for part in rows:
+            of_batch = arrow.repeat(arrow.scalar(batch_id, arrow.large_string()), len(part))
+            copy.write(encoder.write_batch(arrow.record_batch([of_batch, *part.columns], schema=_COPIED)))
+        copy.write(encoder.finish())
+
+
+def _encoder() -> ArrowToPostgresBinaryEncoder:
+    builders = {field.name: ArrowToPostgresBinaryEncoder.infer_encoder(field) for field in _COPIED}
+    for name in _JSON:
+        builders[name] = LargeStringEncoderBuilder.new_with_output(_COPIED.field(name), Jsonb())
+    return ArrowToPostgresBinaryEncoder.new_with_encoders(_COPIED, builders)
 
 
 def issue_counts(tx: Connection, batch_id: str) -> list[tuple[str, str, int]]:

@@ -6,15 +6,14 @@ import logging
 import traceback
 
 import psycopg
+import pyarrow as arrow
 import pytest
 from sqlalchemy import Connection, make_url, text
 
 from domain.errors import BulkOrdersError, DatabaseUnavailable, InvariantBroken, SettingRefused
-from domain.states import RowState
 from resources.database import import_rows, keys
 from resources.database.connection import Actor, connect_once
 from resources.database.database import Database
-from resources.database.import_rows import StoredRow
 from resources.encryption import Vault
 from tests.integration.batches import Installation
 
@@ -50,13 +49,17 @@ def missing_parameter(tx: Connection) -> None:
 
 
 def bad_copy(tx: Connection) -> None:
-    row = StoredRow(0, 0, RowState.REJECTED.value, CANARY.encode(), order_number=CANARY)
-    import_rows.store(tx, "none", [row])
+    copied(tx, import_row_number=0)
 
 
 def unfit_value_in_copy(tx: Connection) -> None:
-    row = StoredRow(1, 1, RowState.REJECTED.value, CANARY.encode(), quantity=10**12, order_number=CANARY)
-    import_rows.store(tx, "none", [row])
+    copied(tx, import_row_number=1, item_code=f"{CANARY}\0")
+
+
+def copied(tx: Connection, **row: object) -> None:
+    """A row that breaks a rule of its table, or of which a value is none."""
+    whole = {"line_number": 1, "state": "rejected", "cells": CANARY.encode(), "order_number": CANARY, **row}
+    import_rows.store(tx, "none", [arrow.RecordBatch.from_pylist([whole], schema=import_rows.STORED_ROW)])
 
 
 WORKS = [
