@@ -5,7 +5,8 @@ and a call may arrive up to 20 ms late without an eleventh in any second at the 
 its place does not leave in it: the place is moved, and all after it; what is left of the 20 ms is for the network. A
 connection is opened before a place comes, never in it. Evenly spaced places are also independent of the service's
 latency. From 40/s on calls leave in blocks, twenty to the second, each block as far from the next as its calls need
-together. A service without a known limit is only left alone when it has said that we call too often.
+together; all calls of a block are let go at once. A service without a known limit is only left alone when it has said
+that we call too often.
 
 While the database is away, nothing leaves.
 """
@@ -13,10 +14,11 @@ While the database is away, nothing leaves.
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from domain.errors import DatabaseUnavailable
 from resources.database import limits
@@ -28,7 +30,7 @@ Result = TypeVar("Result")
 Prepare = Callable[[int], Awaitable[None]]
 
 _SLACK = 1.02
-_LATEST_SHARE = 0.1  # of the spacing: 10 ms at 10/s, inside the 20 ms of slack
+_LATEST_SECONDS = 0.01  # inside the 20 ms that the slack leaves in each second
 _BLOCKS_PER_SECOND = 20  # a place costs a round trip to the database
 _VIEW_SECONDS = 0.2
 _STALE_SECONDS = 1.0  # so old, what we know of a freeze is not acted upon
@@ -41,6 +43,13 @@ async def _nothing(_calls: int) -> None:
     """Nothing needs to be made ready."""
 
 
+class _Waiting(NamedTuple):
+    """One call that waits; ``place`` says until when it may leave."""
+
+    prepare: Prepare
+    place: asyncio.Future[float]
+
+
 class RateLimit:
     """Places in the queue of calls to one service. Used from one event loop; closed by ``close``."""
 
@@ -49,7 +58,8 @@ class RateLimit:
         self._service = service
         self._block = 1 if rate_per_second is None else max(1, int(rate_per_second // _BLOCKS_PER_SECOND))
         self._spacing_seconds = None if rate_per_second is None else _SLACK * self._block / rate_per_second
-        self._left, self._good_until = 0, 0.0
+        self._waiting: deque[_Waiting] = deque()
+        self._asking: asyncio.Task[None] | None = None
         self._turn = asyncio.Lock()
         self._seen_at = float("-inf")
         self._looking: asyncio.Task[None] | None = None
@@ -69,47 +79,78 @@ class RateLimit:
             DatabaseUnavailable: nobody can be asked for longer than our patience, so nothing may leave: the limit fails
                 closed.
         """
-        async with self._turn:
-            if self._spacing_seconds is None:
+        if self._spacing_seconds is None:
+            async with self._turn:
                 await self._wait_while_frozen()
                 await prepare(0)
-                return
-            if self._left and asyncio.get_running_loop().time() <= self._good_until:
-                self._left -= 1
-                return
-            await prepare(self._block)
-            while not await self._arrive_in_time(self._spacing_seconds, prepare):
-                pass
-            self._left = self._block - 1
+            return
+        loop = asyncio.get_running_loop()
+        waiting = _Waiting(prepare, loop.create_future())
+        self._waiting.append(waiting)
+        while not await self._is_let_go(waiting):  # the loop was busy elsewhere, and the place went by
+            waiting = _Waiting(prepare, loop.create_future())
+            self._waiting.appendleft(waiting)
+
+    async def _is_let_go(self, waiting: _Waiting) -> bool:
+        if self._asking is None or self._asking.done():
+            self._asking = asyncio.create_task(self._ask())
+        good_until = await waiting.place
+        return self._frozen_until <= asyncio.get_running_loop().time() <= good_until
+
+    async def _ask(self) -> None:
+        """Places for those who wait, block by block, until nobody does."""
+        try:
+            while self._next_in_turn() is not None:
+                good_until = await self._arrive_in_time()
+                for _ in range(self._block):
+                    if (waiting := self._next_in_turn()) is not None:
+                        waiting.place.set_result(good_until)
+        except BaseException as error:
+            while (waiting := self._next_in_turn()) is not None:
+                waiting.place.set_exception(error)
+            if not isinstance(error, Exception):
+                raise
+
+    def _next_in_turn(self) -> _Waiting | None:
+        """Who has waited longest; not those who gave up, or have their place."""
+        while self._waiting and self._waiting[0].place.done():
+            self._waiting.popleft()
+        return self._waiting[0] if self._waiting else None
 
     async def freeze(self, seconds: float) -> None:
         """Stop everybody's calls for so long; ours also when nobody else can be told."""
         loop = asyncio.get_running_loop()
-        self._seen_at, self._left = float("-inf"), 0
+        self._seen_at = float("-inf")
         self._frozen_until = max(self._frozen_until, loop.time() + seconds)
         with suppress(DatabaseUnavailable):
             await loop.run_in_executor(self._thread, self._freeze, seconds)
 
     def close(self) -> None:
         """End the thread."""
-        if self._looking is not None:
-            self._looking.cancel()
+        for task in (self._looking, self._asking):
+            if task is not None:
+                task.cancel()
         self._thread.shutdown(wait=True)
 
-    async def _arrive_in_time(self, spacing_seconds: float, prepare: Prepare) -> bool:
+    async def _arrive_in_time(self) -> float:
+        """Wait for the next place: until when it is good."""
         loop = asyncio.get_running_loop()
+        assert self._spacing_seconds is not None
+        await self._prepare()
         await asyncio.sleep(max(0.0, self._frozen_until - loop.time()))
-        latest = spacing_seconds * _LATEST_SHARE
-        permit, place = await self._permit(self._reserve, spacing_seconds)
+        permit, place = await self._permit(self._reserve, self._spacing_seconds)
         if place - loop.time() > _READY_SECONDS:  # what was ready when the place was asked for is not any more
             await asyncio.sleep(place - loop.time() - _READY_SECONDS)
-            await prepare(self._block)
+            await self._prepare()
         await asyncio.sleep(max(0.0, place - loop.time()))
-        while latest < loop.time() - place < _LOST_SECONDS:
+        while _LATEST_SECONDS < loop.time() - place < _LOST_SECONDS:
             permit, place = await self._permit(self._delay, permit, self._answer_seconds)
             await asyncio.sleep(max(0.0, place - loop.time()))
-        self._good_until = place + latest
-        return self._frozen_until <= loop.time() <= self._good_until
+        return place + _LATEST_SECONDS
+
+    async def _prepare(self) -> None:
+        if (first := self._next_in_turn()) is not None:
+            await first.prepare(self._block)
 
     async def _permit(self, work: Callable[..., Permit], *arguments: Permit | float) -> tuple[Permit, float]:
         """A permit, and when its place is by the loop's clock."""
