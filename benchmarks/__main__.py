@@ -4,7 +4,14 @@ from __future__ import annotations
 
 import sys
 
-from benchmarks import effects, long_files, read_and_validate, sensor_to_finish, validate_and_create
+from benchmarks import (
+    audit_trail,
+    effects,
+    long_files,
+    read_and_validate,
+    sensor_to_finish,
+    validate_and_create,
+)
 
 if __name__ == "__main__":
     sys.argv = sys.argv[:1]
@@ -12,4 +19,5 @@ if __name__ == "__main__":
     validate_and_create.main()
     long_files.main()
     effects.main([])
+    audit_trail.main()
     sensor_to_finish.main()

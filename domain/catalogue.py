@@ -1,10 +1,11 @@
 """The error catalogue: every code once, whether trying again can help, and its texts per language.
 
 Families: ORD a fault of one row, FILE a whole file, READ how a file was read, PAY and MAIL the outcome of a payment or
-a mail, BATCH a batch, SYS the surroundings. Codes are stable: people search for them, reports hold them. Texts are in
-``locales/<language>.toml``, each with what is wrong (``message``), how it comes to that (``cause``) and what to do
-(``remedy``). The file also has the names of our columns and the words that commands show; another language is another
-file. Loaded lazily. ``docs/errors.md`` is made of it (``domain/error_page.py``).
+a mail, BATCH a batch, AUDIT the trail, ALERT what the watch tells of, SYS the surroundings. Codes are stable: people
+search for them, reports hold them. Texts are in ``locales/<language>.toml``, each with what is wrong (``message``), how
+it comes to that (``cause``) and what to do (``remedy``). The file also has the names of our columns and the words that
+commands show; another language is another file. Loaded lazily. ``docs/errors.md`` is made of it
+(``domain/error_page.py``).
 """
 
 from __future__ import annotations
@@ -80,6 +81,7 @@ _RETRY_CANNOT_HELP = (
     "ORD-REPAIR-LINES",
     "ORD-REPAIR-ACCEPTED",
     "ORD-REPAIR-DONE",
+    "ORD-REPAIR-ERASED",
     # a whole file
     "FILE-NOT-FOUND",
     "FILE-IS-DIRECTORY",
@@ -124,6 +126,8 @@ _RETRY_CANNOT_HELP = (
     "FILE-REPAIR-FOREIGN",
     "FILE-REPAIR-CLIENT",
     "FILE-REPAIR-SEVERAL",
+    "FILE-DEIDENTIFIED",
+    "FILE-DEIDENTIFIED-HERE",
     "FILE-DUPLICATE",
     "FILE-ARCHIVE-CHANGED",
     "FILE-ARCHIVE-MISSING",
@@ -188,6 +192,7 @@ _RETRY_CANNOT_HELP = (
     "BATCH-STOPPED-FAILURES",
     "BATCH-APPROVAL-NEEDED",
     "BATCH-APPROVAL-OWN",
+    "BATCH-AFTER-RESTORE",
     "BATCH-NOTHING-TO-APPROVE",
     "BATCH-PERSON-UNKNOWN",
     "BATCH-ROW-NOT-IN-REVIEW",
@@ -201,6 +206,62 @@ _RETRY_CANNOT_HELP = (
     "BATCH-NOT-VALIDATED",
     "BATCH-NOT-ORDERED",
     "BATCH-BOOKS-DIFFER",
+    "BATCH-ROW-ERASED",
+    "BATCH-ROWS-EXPIRED",
+    "BATCH-ERASE-NOBODY",
+    "BATCH-ERASE-HELD",
+    # the trail, or the evidence of a batch, is not as it was written
+    "AUDIT-CHANGED",
+    "AUDIT-MISSING",
+    "AUDIT-REORDERED",
+    "AUDIT-INSERTED",
+    "AUDIT-TAIL-CUT",
+    "AUDIT-BEYOND-HEAD",
+    "AUDIT-HEAD-ALTERED",
+    "AUDIT-HEAD-MISSING",
+    "AUDIT-REWRITTEN",
+    "AUDIT-ANCHOR-MISSING",
+    "AUDIT-ANCHOR-ALTERED",
+    "AUDIT-ANCHOR-FOREIGN",
+    "AUDIT-BOOKS-DIFFER",
+    "AUDIT-GUARD-OFF",
+    "AUDIT-VERIFIERS-DISAGREE",
+    "AUDIT-PACK-NO-FOLDER",
+    "AUDIT-EXPORT-MISSING",
+    "AUDIT-EXPORT-ALTERED",
+    "AUDIT-EXPORT-FOREIGN",
+    "AUDIT-PARTITION-MISSING",
+    "AUDIT-PACK-COLD",
+    "AUDIT-NOT-TRACED",
+    # what somebody is alerted to (domain/alerts.py); each ends when its condition does
+    "ALERT-DATABASE-GONE",
+    "ALERT-AVAILABILITY",
+    "ALERT-DATABASE-SLOW",
+    "ALERT-SERVICE-DOWN",
+    "ALERT-SERVICE-SLOW",
+    "ALERT-ERROR-RATE",
+    "ALERT-THROTTLED",
+    "ALERT-BATCH-STUCK",
+    "ALERT-BATCH-WAITS",
+    "ALERT-REVIEW-WAITS",
+    "ALERT-WEBHOOK-CONTRADICTS",
+    "ALERT-WEBHOOK-FORGED",
+    "ALERT-WEBHOOK-DOWN",
+    "ALERT-WEBHOOK-SLOW",
+    "ALERT-FOREIGN-RESULT",
+    "ALERT-KEY-REFUSED",
+    "ALERT-ACCESS-REFUSED",
+    "ALERT-TRAIL-BROKEN",
+    "ALERT-TRAIL-UNVERIFIED",
+    "ALERT-ANCHOR-OLD",
+    "ALERT-BACKUP-OLD",
+    "ALERT-DISK-LOW",
+    "ALERT-WATCHER-SILENT",
+    "ALERT-SCHEDULE-FAILING",
+    "ALERT-TEST",
+    "SYS-ANCHOR-KEY-INVALID",
+    "SYS-ANCHOR-KEY-MISSING",
+    "SYS-ANCHOR-IN-THE-WAY",
     "SYS-SETTING-INVALID",
     "SYS-SETTING-MISSING",
     "SYS-REQUEST-CHANGED",
@@ -215,11 +276,48 @@ _RETRY_CANNOT_HELP = (
     "SYS-KEY-MISSING",
     "SYS-KEY-WRONG",
     "SYS-KEY-INVALID",
+    "SYS-KEY-INCOMPLETE",
+    "SYS-KEY-RETIRED",
+    "SYS-KEY-UNKNOWN",
+    "SYS-KEY-IN-USE",
+    "SYS-KEY-MADE-ELSEWHERE",
+    "SYS-KEY-COMMAND",
+    "SYS-ROW-KEYS-MISSING",
+    "SYS-ROW-KEYS-BROKEN",
+    "SYS-ERASURES-UNDONE",
+    "SYS-PSEUDONYMS-EXHAUSTED",
+    "SYS-DEIDENTIFY-FOLDER",
     "SYS-POSTGRES-FAILED",
     "SYS-ALREADY-RUNNING",
     "SYS-START-FAILED",
     "SYS-LIBRARY-MISSING",
     "SYS-WEBHOOK-OFF",
+    "SYS-ALARM-NOT-FOUND",
+    "SYS-DATABASE-RIGHTS",
+    "SYS-ROLE-NEEDED",
+    "SYS-ROLE-OWN",
+    "SYS-ROLES-INVALID",
+    "SYS-ROLES-CONFLICT",
+    "SYS-PROXY-NEEDED",
+    "SYS-DATABASE-ROLLED-BACK",
+    "SYS-BACKUP-FAILED",
+    "SYS-BACKUP-EXISTS",
+    "SYS-BACKUP-NOT-WRITABLE",
+    "SYS-BACKUP-NOT-FOUND",
+    "SYS-BACKUP-DAMAGED",
+    "SYS-BACKUP-FOREIGN",
+    "SYS-RESTORE-FAILED",
+    "SYS-RESTORE-TARGET-USED",
+    "SYS-RESTORE-DIFFERS",
+    "SYS-RESTORE-MOMENT",
+    "SYS-RESTORE-NOTHING-OPEN",
+    "SYS-COLD-STORE",
+    "SYS-COLD-LIBRARY-MISSING",
+    "SYS-EXPORT-DIFFERS",
+    "SYS-EXPORT-BROKEN",
+    "SYS-HOLD-NOT-FOUND",
+    "SYS-HOLD-SUBJECT",
+    "SYS-RETENTION-UNFINISHED",
     "SYS-INTERNAL",
 )
 _RETRY_MAY_HELP = (
@@ -240,6 +338,7 @@ _RETRY_MAY_HELP = (
     "BATCH-PAUSED-NOTIFICATIONS",
     "BATCH-INTERRUPTED",
     "BATCH-NOT-FINISHED",
+    "BATCH-ERASE-UNFINISHED",
     "SYS-DATABASE-UNREACHABLE",
     "SYS-SERVICE-UNREACHABLE",
     "SYS-HOLD-LOST",
@@ -250,7 +349,7 @@ _RETRY_MAY_HELP = (
 CODES: Mapping[str, bool] = dict.fromkeys(_RETRY_CANNOT_HELP, False) | dict.fromkeys(_RETRY_MAY_HELP, True)
 """Every code, and whether trying again, with nothing changed by a person, may help."""
 
-FAMILIES = ("ORD", "FILE", "READ", "PAY", "MAIL", "BATCH", "SYS")
+FAMILIES = ("ORD", "FILE", "READ", "PAY", "MAIL", "BATCH", "AUDIT", "ALERT", "SYS")
 CODES_BY_FAMILY: tuple[str, ...] = tuple(sorted(CODES, key=lambda code: FAMILIES.index(code.partition("-")[0])))
 """Within a family in the order in which they stand above."""
 

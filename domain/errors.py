@@ -10,6 +10,7 @@
         |-- FileRefused           the whole file, before any order was made
         |-- SettingRefused
         |-- KeyRefused            the key for personal data is missing or wrong
+        |-- RowErased             the key of a row was destroyed, as its person asked
         |-- PortTaken
         |-- NotFound
         |-- OperationRefused      what a person asked for cannot be done; nothing was changed
@@ -79,6 +80,10 @@ class SettingRefused(TerminalError):
 
 class KeyRefused(TerminalError):
     """The key for personal data is missing or is not the one the data were written with."""
+
+
+class RowErased(TerminalError):
+    """The key of this row was destroyed when its person was erased; nobody reads it again."""
 
 
 class PortTaken(TerminalError):

@@ -83,7 +83,7 @@ class Doubt:
 
     ``settled``: its last call can no longer arrive. ``looks`` that did not settle it, ``absent_looks`` that found
     nothing once it was settled, ``attempt`` calls in all. ``key_reused``: the service knows its key with other content,
-    so it would never be done under it.
+    so it would never be done under it. ``restored``: the doubt is that of a database restored from a backup.
     """
 
     settled: bool
@@ -91,6 +91,7 @@ class Doubt:
     absent_looks: int
     attempt: int
     key_reused: bool = False
+    restored: bool = False
 
 
 @dataclass(frozen=True, slots=True)

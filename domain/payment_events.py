@@ -51,6 +51,14 @@ class EventOutcome(StrEnum):
     EXPIRED = "expired"  # parked for a day in vain: a person should look
 
 
+class Finding(StrEnum):
+    """What a person found who looked into an alarm."""
+
+    SETTLED = "settled-at-service"  # the service was wrong, and has put it right
+    OURS_IS_RIGHT = "our-record-is-right"  # nothing is to be done
+    NOT_OURS = "not-ours"  # it is about no order of ours
+
+
 @dataclass(frozen=True, slots=True)
 class PaymentEvent:
     """One event as the service told it, checked in form. Ids, codes and yen only; nothing personal.

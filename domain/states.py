@@ -15,6 +15,10 @@ By a person's hand only:
     effect   review -> done | rejected | retry_wait    rejected -> retry_wait
              planned | retry_wait -> cancelled         retry_wait -> review (only its key would tell whether it exists)
 
+After a restoration from a backup, because what was done since stands in no table (domain/restoring.py):
+
+    effect   planned | retry_wait | rejected | review -> unknown
+
 An *effect* is a payment or a mail: something that happens at a foreign service and cannot be taken back by us.
 """
 
@@ -115,6 +119,11 @@ EFFECT_TRANSITIONS: frozenset[tuple[EffectState, EffectState]] = frozenset(
         (EffectState.REJECTED, EffectState.RETRY_WAIT),  # redrive
         (EffectState.PLANNED, EffectState.CANCELLED),
         (EffectState.RETRY_WAIT, EffectState.CANCELLED),
+        # after a restoration: looked up before anything is sent
+        (EffectState.PLANNED, EffectState.UNKNOWN),
+        (EffectState.RETRY_WAIT, EffectState.UNKNOWN),
+        (EffectState.REJECTED, EffectState.UNKNOWN),
+        (EffectState.REVIEW, EffectState.UNKNOWN),
     }
 )
 

@@ -19,6 +19,8 @@ CAMPAIGNS = {
     "postgres_faults": "evidence.postgres_faults",
     "http_faults": "evidence.http_faults",
     "seeded_bugs": "evidence.seeded_bugs.campaign",
+    "tampering": "evidence.tampering.campaign",
+    "leaks": "evidence.leaks.campaign",
 }
 SIZES = ("short", "full")
 _HEADINGS = ("", "what", "goal", "done", "violations", "seed", "minutes", "detail")

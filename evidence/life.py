@@ -41,6 +41,7 @@ from resources.database.database import Database
 from resources.encryption import Vault
 from resources.services.notifications import NotificationService
 from resources.services.payments import PaymentService
+from resources.sheet_folder import KeySheets
 
 _rehearsed: dict[str, Database] = {}
 """By address, without a connection: a forked life finds the one that was rehearsed with, its statements compiled."""
@@ -125,7 +126,8 @@ class _Life:
     def __init__(self, plan: LifePlan, enter: Callable[[str], None]) -> None:
         self._plan = plan
         self._enter = enter
-        self._vault = Vault(base64.b64decode(plan.key))
+        sheets = KeySheets(Path(plan.home) / "keys" / "sheets")
+        self._vault = Vault(base64.b64decode(plan.key), sheets=sheets)
         self._files = BatchFiles(Path(plan.home), Path(plan.home) / "import")
 
     def run(self) -> None:

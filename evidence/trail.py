@@ -40,6 +40,8 @@ def _hash(event: Record) -> bytes:
     subjects = " ".join(map(str, event["subjects"]))
     fields = [event["chain"], event["seq"], event["at_us"], event["actor"], event["run_id"], event["code_version"]]
     fields += [event["event"], event["reason"], subjects, event["amount_jpy"]]
+    if event["facts"] is not None:
+        fields.append(bytes(event["facts"]).hex())
     framed = ["-" if f is None else f"{len(str(f).encode())}:{f}" for f in fields]
     return hashlib.sha256(bytes(event["prev_hash"]) + ",".join(framed).encode()).digest()
 
@@ -49,6 +51,8 @@ def _told(events: Sequence[Record], batch: Record, effects: Mapping[Effect, str]
     batch_state = None
     for event in events:
         subject, *states = event["event"].split(":")
+        if states == ["changed"]:  # something else than its state
+            continue
         if subject == "batch" and states:
             batch_state = states[-1]
         if subject not in ("payment", "notification"):

@@ -4,6 +4,7 @@ Plain objects, not configuration: Dagster shows configuration in its UI, and a d
 """
 
 from collections.abc import Iterator, Mapping
+from datetime import datetime
 from typing import Any
 
 import dagster as dg
@@ -12,22 +13,29 @@ from assets.boundary import resource_boundary
 from assets.effects.lane import LaneLimits
 from assets.effects.work import EffectLimits, Services
 from assets.validated_csv.limits import ReadingLimits
+from audit.retention import Keeping
 from domain.errors import SettingRefused
 from domain.guards import GuardLimits
 from domain.outcomes import Patience
 from domain.profiles import ServiceProfile, load_profile
 from domain.states import EffectKind
+from orchestration import access
 from orchestration.settings import Settings
+from orchestration.trail_of_runs import begin_run, end_run
 from orchestration.version import code_version
+from resources.anchor_keys import open_signing_key
 from resources.batch_files import BatchFiles
 from resources.client_profiles import ClientProfiles
+from resources.cold_store import ColdPlace, ColdStore
 from resources.database import keys, run_lease
 from resources.database.connection import Actor
 from resources.database.database import Database
 from resources.database.per_process import PerProcess
 from resources.encryption import Vault
+from resources.key_sources import KeySource
 from resources.services.notifications import NotificationService
 from resources.services.payments import PaymentService
+from resources.sheet_folder import KeySheets
 
 
 def make_resources(settings: Settings) -> Mapping[str, Any]:
@@ -41,7 +49,11 @@ def make_resources(settings: Settings) -> Mapping[str, Any]:
         with run_lease.held_lease(url, run_id):
             connected = open_database(settings, Actor(_actor(context), run_id, code_version()))
             try:
+                with resource_boundary():
+                    access.of_run(settings, connected, context.run)
+                    begin_run(settings, connected, context.run, context.instance)
                 yield connected
+                end_run(settings, connected, context.run, context.log)
             finally:
                 connected.dispose()
 
@@ -60,6 +72,11 @@ def make_resources(settings: Settings) -> Mapping[str, Any]:
         with resource_boundary():
             return make_services(settings)
 
+    @dg.resource(description="Who may do what.")
+    def roles_in_force(_: dg.InitResourceContext) -> access.Access:
+        with resource_boundary():
+            return access.load(settings)
+
     return {
         "database": database,
         "vault": vault,
@@ -68,6 +85,7 @@ def make_resources(settings: Settings) -> Mapping[str, Any]:
         "effect_limits": effect_limits(settings),
         "reading_limits": reading_limits(settings),
         "client_profiles": client_profiles(settings),
+        "access": roles_in_force,
     }
 
 
@@ -95,13 +113,46 @@ def kept_database(settings: Settings, actor: Actor) -> Database:
     return _kept.get((database_url(settings), actor))
 
 
-def admitted_vault(settings: Settings, database: Database) -> Vault:
+def admitted_vault(settings: Settings, database: Database, *, to_erase_again: bool = False) -> Vault:
     """The vault of this installation. The key file is made at the very first start, and never again.
 
     Raises:
         KeyRefused: the key is missing although data were written with one, or it is another.
     """
-    return keys.admitted_vault(database, settings.encryption_key, settings.home)
+    return keys.admitted_vault(database, key_source(settings), key_sheets(settings), to_erase_again=to_erase_again)
+
+
+def key_source(settings: Settings) -> KeySource:
+    """Where the master keys for personal data come from."""
+    return KeySource(settings.encryption_key, settings.master_key_file, settings.key_command)
+
+
+def key_sheets(settings: Settings) -> KeySheets:
+    """The keys of single rows."""
+    return KeySheets(settings.sheets_dir)
+
+
+def keeping(settings: Settings, at: datetime) -> Keeping:
+    """What retention works with, at this moment.
+
+    Raises:
+        KeyRefused: the key that signs is none.
+    """
+    return Keeping(
+        rules=settings.retention_rules,
+        at=at,
+        store=cold_store(settings),
+        key=open_signing_key(settings.signing_key_file),
+        sheets=key_sheets(settings),
+        files=open_batch_files(settings),
+        scratch=settings.home / "scratch",
+    )
+
+
+def cold_store(settings: Settings) -> ColdStore:
+    """Where months go that leave the database."""
+    url = settings.cold_url or str(settings.home / "cold")
+    return ColdStore(ColdPlace(url, settings.cold_kms_key, bool(settings.cold_object_lock)))
 
 
 def open_batch_files(settings: Settings) -> BatchFiles:
@@ -155,6 +206,7 @@ def reading_limits(settings: Settings) -> ReadingLimits:
         max_workbook_unpacked_bytes=settings.max_workbook_unpacked_bytes,
         max_workbook_ratio=settings.max_workbook_ratio,
         max_workbook_memory_bytes=settings.max_workbook_memory_bytes,
+        test_system=settings.test_system > 0,
     )
 
 
@@ -188,5 +240,6 @@ def guard_limits(settings: Settings) -> GuardLimits:
 
 def _actor(context: dg.InitResourceContext) -> str:
     tags = context.run.tags if context.run is not None else {}
-    sensor = tags.get("dagster/sensor_name")
-    return tags.get("launched_by") or (f"sensor:{sensor}" if sensor else "dagster")
+    sensor, schedule = tags.get("dagster/sensor_name"), tags.get("dagster/schedule_name")
+    by_itself = f"sensor:{sensor}" if sensor else f"schedule:{schedule}" if schedule else "dagster"
+    return tags.get("launched_by") or by_itself

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import psycopg
 
-from domain.errors import DatabaseUnavailable
+from domain.errors import DatabaseUnavailable, SettingRefused
+from resources.database import roles
 from resources.database.run_lease import plain
 from resources.local.files import write_private
 
@@ -88,16 +89,41 @@ def storage_url(database_url: str) -> str:
     return f"{base}{'&' if '?' in base else '?'}{options}"
 
 
+# Dagster makes and changes its tables by itself, as the application; those that were made before become its own.
+_FOR_THE_APPLICATION = f"""
+    DO $$
+    DECLARE
+        relation_ regclass;
+    BEGIN
+        IF to_regrole('{roles.APPLICATION}') IS NULL OR NOT pg_has_role(
+                (SELECT nspowner FROM pg_namespace WHERE nspname = '{SCHEMA}'), 'USAGE') THEN
+            RETURN;
+        END IF;
+        GRANT USAGE, CREATE ON SCHEMA {SCHEMA} TO {roles.APPLICATION};
+        IF (SELECT rolsuper FROM pg_roles WHERE rolname = current_user) THEN
+            FOR relation_ IN SELECT c.oid FROM pg_class c WHERE c.relnamespace = '{SCHEMA}'::regnamespace
+                    AND c.relkind IN ('r', 'v') AND c.relowner = current_user::regrole LOOP
+                EXECUTE format('ALTER TABLE %s OWNER TO {roles.APPLICATION}', relation_);
+            END LOOP;
+        END IF;
+    END $$"""
+
+
 def make_schema(database_url: str) -> None:
-    """Dagster's schema, where absent.
+    """Dagster's schema, where absent, for the application.
 
     Raises:
         DatabaseUnavailable: the database does not answer.
+        SettingRefused: our login may not make it.
     """
     try:
         with psycopg.connect(plain(database_url), connect_timeout=5) as connection:
             connection.execute("SELECT pg_advisory_xact_lock(%s)", (_ADVISORY_KEY,))
-            connection.execute(f"CREATE SCHEMA IF NOT EXISTS {SCHEMA}")
+            if connection.execute(f"SELECT to_regnamespace('{SCHEMA}')").fetchone() == (None,):
+                connection.execute(f"CREATE SCHEMA {SCHEMA}")
+            connection.execute(_FOR_THE_APPLICATION)
+    except psycopg.errors.InsufficientPrivilege:
+        raise SettingRefused("SYS-DATABASE-RIGHTS") from None
     except psycopg.Error:
         raise DatabaseUnavailable("SYS-DATABASE-UNREACHABLE") from None
 

@@ -81,13 +81,12 @@ def local_services(settings: Settings, report: Callable[[str], None] = lambda _:
         load_profile(kind, profile)  # a wrong one is said now, not by the first run
     with ExitStack() as held:
         # Entered first, left last: whoever works with the database ends before it does.
-        database_url = database(settings, held, own, report)
-        _prepare(database_url)
         complete = replace(
             settings,
             home=home,
             import_dir=settings.watched_dir.absolute(),
-            database_url=database_url,
+            database_url=prepared_database(settings, held, own, report),
+            database_owner_url=None,  # whoever works needs no right to change the schema
             payment_service_url=settings.payment_service_url
             or _sandbox(held, home, "payments", own, report, _events_to_us(settings)),
             notification_service_url=settings.notification_service_url
@@ -125,16 +124,38 @@ def database(
     own: dict[str, Share] | None = None,
     report: Callable[[str], None] = lambda _: None,
 ) -> str:
-    """The address of the database of these settings; our own server runs as long as ``held`` is open."""
+    """The database of these settings, as the owner of its schema; our own server runs as long as ``held`` is open."""
     home = settings.home.absolute()
     make_home(home)
     if settings.database_url is not None:
-        return settings.database_url
+        return settings.database_owner_url or settings.database_url
     server = PostgresServer(home, settings.postgres_port)
     share = _share(held, home, "postgres", server, report)
     if own is not None:
         own["postgres"] = share
     return server.url()
+
+
+def prepared_database(
+    settings: Settings,
+    held: ExitStack,
+    own: dict[str, Share] | None = None,
+    report: Callable[[str], None] = lambda _: None,
+) -> str:
+    """The same, migrated, as the application: it works with the data, and can alter neither schema nor trail.
+
+    Raises:
+        DatabaseUnavailable, SettingRefused: it does not answer, or cannot be used.
+        TerminalError, PortTaken: our own server does not start.
+    """
+    from resources.database import migrate  # alembic takes a moment to import; --help should not wait for it
+
+    owner_url = database(settings, held, own, report)
+    migrate.upgrade(owner_url)
+    dagster_home.make_schema(owner_url)
+    if settings.database_url is not None:
+        return settings.database_url
+    return PostgresServer(settings.home.absolute(), settings.postgres_port).application_url()
 
 
 def make_home(home: Path) -> None:
@@ -157,10 +178,3 @@ def _share(held: ExitStack, home: Path, name: str, server: Server, report: Calla
     share = Share(server, home / "locks", name)
     held.enter_context(share.held())
     return share
-
-
-def _prepare(database_url: str) -> None:
-    from resources.database import migrate  # alembic takes a moment to import; --help should not wait for it
-
-    migrate.upgrade(database_url)
-    dagster_home.make_schema(database_url)

@@ -20,6 +20,7 @@ from domain.decisions import Decision
 from domain.errors import OperationRefused
 from domain.states import EffectKind
 from orchestration import operations, reviews
+from orchestration.access import JOB_DUTIES, Access
 from orchestration.reviews import RowDecision
 from resources.database import books
 from resources.database.connection import Actor
@@ -85,15 +86,20 @@ class RowsToAccept(Person):
 
 
 @contextmanager
-def _acting(context: dg.OpExecutionContext, database: Database, person: str) -> Iterator[Database]:
-    """The database in the person's name; refusals become one line."""
+def _acting(context: dg.OpExecutionContext, database: Database, person: str, access: Access) -> Iterator[Database]:
+    """The database in the person's name, if they may; refusals become one line.
+
+    Where a proxy says who is in front of the UI, that name counts, whatever the person gives.
+    """
     with stage_boundary():
         if person and not guards.is_account(person):
             raise OperationRefused("BATCH-PERSON-UNKNOWN")
-        launched_by = context.run.tags.get("launched_by")
-        name = launched_by or (f"ui:{person}" if person else database.actor.name)
+        launched_by = context.run.tags.get("launched_by", "")
+        claimed = f"ui:{person}" if person else database.actor.name
+        name = launched_by if guards.person_of(launched_by) is not None else claimed
         acting = Database(database.url, Actor(name, context.run_id, database.actor.code_version))
         try:
+            access.require(acting, JOB_DUTIES[context.job_name], context.partition_key)
             yield acting
         finally:
             acting.dispose()
@@ -112,34 +118,54 @@ def _counted(word: str, counted: Counted) -> dict[str, int | str]:
 
 
 @dg.op(description="What failed and may be tried again goes back into the queue. 再試行できる失敗をやり直します。")
-def redrive(context: dg.OpExecutionContext, config: DryRun, database: dg.ResourceParam[Database]) -> None:
+def redrive(
+    context: dg.OpExecutionContext,
+    config: DryRun,
+    database: dg.ResourceParam[Database],
+    access: dg.ResourceParam[Access],
+) -> None:
     """Redrive the batch of the partition."""
-    with _acting(context, database, config.person) as acting:
+    with _acting(context, database, config.person, access) as acting:
         redriven = operations.redrive(acting, context.partition_key, dry_run=config.dry_run)
         figures = _counted("payments", redriven.payments) | _counted("notifications", redriven.notifications)
         _show(context, acting, {"dry_run": str(config.dry_run), **figures})
 
 
 @dg.op(description="No further call begins; those under way come home. 新しい呼び出しを止めます。")
-def pause(context: dg.OpExecutionContext, config: Person, database: dg.ResourceParam[Database]) -> None:
+def pause(
+    context: dg.OpExecutionContext,
+    config: Person,
+    database: dg.ResourceParam[Database],
+    access: dg.ResourceParam[Access],
+) -> None:
     """Pause the batch of the partition."""
-    with _acting(context, database, config.person) as acting:
+    with _acting(context, database, config.person, access) as acting:
         operations.pause(acting, context.partition_key)
         _show(context, acting, {})
 
 
 @dg.op(name="continue_", description="The batch goes on where it stopped. 停止したところから再開します。")
-def continue_(context: dg.OpExecutionContext, config: Person, database: dg.ResourceParam[Database]) -> None:
+def continue_(
+    context: dg.OpExecutionContext,
+    config: Person,
+    database: dg.ResourceParam[Database],
+    access: dg.ResourceParam[Access],
+) -> None:
     """Continue the batch of the partition."""
-    with _acting(context, database, config.person) as acting:
+    with _acting(context, database, config.person, access) as acting:
         operations.continue_(acting, context.partition_key)
         _show(context, acting, {})
 
 
 @dg.op(description="What was never sent is cancelled; what is paid stays paid. 未送信の決済を取り消します。")
-def cancel(context: dg.OpExecutionContext, config: Person, database: dg.ResourceParam[Database]) -> None:
+def cancel(
+    context: dg.OpExecutionContext,
+    config: Person,
+    database: dg.ResourceParam[Database],
+    access: dg.ResourceParam[Access],
+) -> None:
     """Cancel the batch of the partition."""
-    with _acting(context, database, config.person) as acting:
+    with _acting(context, database, config.person, access) as acting:
         cancelled = operations.cancel(acting, context.partition_key)
         _show(context, acting, _counted("cancelled_payments", cancelled))
 
@@ -149,10 +175,11 @@ def approve(
     context: dg.OpExecutionContext,
     config: Person,
     database: dg.ResourceParam[Database],
+    access: dg.ResourceParam[Access],
     effect_limits: dg.ResourceParam[EffectLimits],
 ) -> None:
     """Approve the batch of the partition."""
-    with _acting(context, database, config.person) as acting:
+    with _acting(context, database, config.person, access) as acting:
         batch = operations.approve(acting, context.partition_key, effect_limits.guards)
         _show(context, acting, {"approved_jpy": batch.accepted_jpy or 0})
 
@@ -162,10 +189,11 @@ def decide(
     context: dg.OpExecutionContext,
     config: RowToDecide,
     database: dg.ResourceParam[Database],
+    access: dg.ResourceParam[Access],
     vault: dg.ResourceParam[Vault],
 ) -> None:
     """Decide one row of the batch of the partition."""
-    with _acting(context, database, config.person) as acting:
+    with _acting(context, database, config.person, access) as acting:
         if guards.person_of(acting.actor.name) is None:
             raise OperationRefused("BATCH-PERSON-UNKNOWN")
         decided = RowDecision(
@@ -180,10 +208,11 @@ def accept(
     context: dg.OpExecutionContext,
     config: RowsToAccept,
     database: dg.ResourceParam[Database],
+    access: dg.ResourceParam[Access],
     vault: dg.ResourceParam[Vault],
 ) -> None:
     """Accept near duplicates of the batch of the partition."""
-    with _acting(context, database, config.person) as acting:
+    with _acting(context, database, config.person, access) as acting:
         if guards.person_of(acting.actor.name) is None:
             raise OperationRefused("BATCH-PERSON-UNKNOWN")
         accepted = reviews.accept(acting, vault, context.partition_key, config.rows, config.reason.value)

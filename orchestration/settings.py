@@ -9,22 +9,21 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from domain.catalogue import languages
 from domain.errors import SettingRefused
 from domain.guards import NEAR_DUPLICATE_DAYS
-
-
-def setting(variable: str, default: Any, meaning: str) -> Any:
-    """A field that is filled from ``variable``; ``meaning`` says what it does and in which unit."""
-    return field(default=default, metadata={"variable": variable, "meaning": meaning})
+from orchestration.health_settings import HEALTH_PERCENTAGES, HEALTH_SECRETS, check_addresses
+from orchestration.retention_settings import RetentionSettings, check_periods
+from orchestration.setting import setting
 
 
 @dataclass(frozen=True, slots=True)
-class Settings:
+class Settings(RetentionSettings):
     """All settings, validated. Immutable; ``repr`` shows no secret.
 
     Raises:
@@ -38,14 +37,50 @@ class Settings:
     profiles_dir: Path | None = setting(
         "BULK_ORDERS_PROFILES_DIR", None, "folder of the clients' profiles, <client>.yaml; default: home/profiles"
     )
+    anchor_dir: Path | None = setting(
+        "BULK_ORDERS_ANCHOR_DIR", None, "folder of the trail's anchors, best on another machine; default: home/anchors"
+    )
+    anchor_key_file: Path | None = setting(
+        "BULK_ORDERS_ANCHOR_KEY_FILE", None, "private key that signs anchors and packs; default: home/keys/anchors.key"
+    )
+    roles_file: Path | None = setting(
+        "BULK_ORDERS_ROLES_FILE", None, "who may do what; default: home/roles.toml, and without it everybody everything"
+    )
+    test_system: int = setting(
+        "BULK_ORDERS_TEST_SYSTEM", 0, "1: a test system, which takes de-identified files; 0: production, which does not"
+    )
     language: str = setting("BULK_ORDERS_LANGUAGE", "ja", "language of messages for people: ja, en")
 
     database_url: str | None = setting("DATABASE_URL", None, "PostgreSQL 16 or newer; empty: our own server under home")
+    database_owner_url: str | None = setting(
+        "BULK_ORDERS_OWNER_DATABASE_URL",
+        None,
+        "the same database as the schema's owner, for `db upgrade`; empty: as above",
+    )
     encryption_key: str | None = setting(
-        "BULK_ORDERS_ENCRYPTION_KEY", None, "256-bit key, base64; empty: the key file under home"
+        "BULK_ORDERS_ENCRYPTION_KEY", None, "256-bit keys, base64, the newest first; empty: the key file"
+    )
+    encryption_key_file: Path | None = setting(
+        "BULK_ORDERS_ENCRYPTION_KEY_FILE",
+        None,
+        "file of these keys, one a line, the newest first; default: home/keys/personal-data.key",
+    )
+    key_command: str | None = setting(
+        "BULK_ORDERS_KEY_COMMAND", None, "command that unwraps each key, from standard input to standard output (a KMS)"
+    )
+    key_sheets_dir: Path | None = setting(
+        "BULK_ORDERS_KEY_SHEETS_DIR", None, "folder of the keys of single rows; default: home/keys/sheets"
     )
     postgres_port: int = setting("BULK_ORDERS_POSTGRES_PORT", 0, "port of our own server; 0: any free one")
     ui_port: int = setting("BULK_ORDERS_UI_PORT", 3000, "port of the Dagster UI on loopback")
+    audit_ui_port: int = setting(
+        "BULK_ORDERS_AUDIT_UI_PORT",
+        0,
+        "port of a second Dagster UI on loopback, in which nothing can be changed; 0: none",
+    )
+    proxy_secret: str | None = setting(
+        "BULK_ORDERS_PROXY_SECRET", None, "shared with the proxy that says who is in front of the UI; empty: no proxy"
+    )
 
     payment_service_url: str | None = setting("PAYMENT_SERVICE_URL", None, "base URL; empty: the sandbox")
     notification_service_url: str | None = setting("NOTIFICATION_SERVICE_URL", None, "base URL; empty: the sandbox")
@@ -149,6 +184,8 @@ class Settings:
                 values[item.name] = _parsed(item.metadata["variable"], text, item.default)
         settings = cls(**values)
         settings._check_ranges()
+        check_addresses(settings)
+        check_periods(settings)
         return settings._with_absolute_paths()
 
     def as_environment(self) -> dict[str, str]:
@@ -166,12 +203,46 @@ class Settings:
         """The folder of the clients' profiles."""
         return self.profiles_dir or self.home / "profiles"
 
+    @property
+    def roles_path(self) -> Path:
+        """The file of roles, which need not be there."""
+        return self.roles_file or self.home / "roles.toml"
+
+    @property
+    def master_key_file(self) -> Path:
+        """The file of the keys for personal data."""
+        return self.encryption_key_file or self.home / "keys" / "personal-data.key"
+
+    @property
+    def sheets_dir(self) -> Path:
+        """The folder of the keys of single rows."""
+        return self.key_sheets_dir or self.home / "keys" / "sheets"
+
+    @property
+    def anchors_dir(self) -> Path:
+        """The folder of anchors."""
+        return self.anchor_dir or self.home / "anchors"
+
+    @property
+    def signing_key_file(self) -> Path:
+        """The private key that signs anchors and evidence packs."""
+        return self.anchor_key_file or self.home / "keys" / "anchors.key"
+
+    def shown(self) -> dict[str, str | None]:
+        """All settings by their variables, for the trail: a secret as ``set``, an address without user and password."""
+        return {item.metadata["variable"]: _shown(item.name, getattr(self, item.name)) for item in fields(self)}
+
     def _with_absolute_paths(self) -> Settings:
         return replace(
             self,
             home=self.home.absolute(),
             import_dir=None if self.import_dir is None else self.import_dir.absolute(),
             profiles_dir=None if self.profiles_dir is None else self.profiles_dir.absolute(),
+            anchor_dir=None if self.anchor_dir is None else self.anchor_dir.absolute(),
+            roles_file=None if self.roles_file is None else self.roles_file.absolute(),
+            anchor_key_file=None if self.anchor_key_file is None else self.anchor_key_file.absolute(),
+            encryption_key_file=None if self.encryption_key_file is None else self.encryption_key_file.absolute(),
+            key_sheets_dir=None if self.key_sheets_dir is None else self.key_sheets_dir.absolute(),
             payment_profile=_absolute_profile(self.payment_profile),
             notification_profile=_absolute_profile(self.notification_profile),
         )
@@ -195,20 +266,61 @@ class Settings:
 
 
 # Addresses too: they may hold a password.
-_SHARED_SECRETS = frozenset({"payment_webhook_secret", "payment_webhook_secret_before"})
-_SECRET = _SHARED_SECRETS | {"database_url", "encryption_key", "payment_service_url", "notification_service_url"}
+_SHARED_SECRETS = frozenset(
+    {"payment_webhook_secret", "payment_webhook_secret_before", "proxy_secret", "alert_webhook_secret"}
+)
+_SECRET = (
+    _SHARED_SECRETS
+    | HEALTH_SECRETS
+    | {
+        "database_url",
+        "database_owner_url",
+        "encryption_key",
+        "payment_service_url",
+        "notification_service_url",
+    }
+)
 _SHORTEST_SECRET = 32
-_PERCENTAGES = frozenset({"canary_failed_percent", "tolerated_failed_percent"})
+_PATHS = frozenset(
+    {
+        "IMPORT_DIR",
+        "BULK_ORDERS_PROFILES_DIR",
+        "BULK_ORDERS_ANCHOR_DIR",
+        "BULK_ORDERS_ANCHOR_KEY_FILE",
+        "BULK_ORDERS_ROLES_FILE",
+        "BULK_ORDERS_ENCRYPTION_KEY_FILE",
+        "BULK_ORDERS_KEY_SHEETS_DIR",
+    }
+)
+_PERCENTAGES = frozenset({"canary_failed_percent", "tolerated_failed_percent"}) | HEALTH_PERCENTAGES
 _MAY_BE_ZERO = _PERCENTAGES | {
+    "test_system",
     "postgres_port",
+    "audit_ui_port",
     "file_settle_seconds",
     "canary_payments",
     "tolerated_failures",
     "approval_above_jpy",
     "near_duplicate_days",
+    "cold_object_lock",
 }
-_PORTS = frozenset({"postgres_port", "ui_port", "webhook_port"})
+_PORTS = frozenset({"postgres_port", "ui_port", "audit_ui_port", "webhook_port"})
 _LAST_PORT = 65_535
+
+
+def _shown(name: str, value: object) -> str | None:
+    if value is None:
+        return None
+    if name not in _SECRET:
+        return str(value)
+    if not name.endswith("_url"):
+        return "set"
+    try:
+        address = urlsplit(str(value))
+        port = f":{address.port}" if address.port else ""
+    except ValueError:
+        return "set"
+    return f"{address.scheme}://{address.hostname or ''}{port}{address.path}"
 
 
 def _is_in_range(name: str, value: float) -> bool:
@@ -241,6 +353,6 @@ def _parsed(variable: str, text: str, default: Any) -> Any:
             return float(text)
     except ValueError:
         raise SettingRefused("SYS-SETTING-INVALID", variable=variable, expected="a number") from None
-    if isinstance(default, Path) or variable in ("IMPORT_DIR", "BULK_ORDERS_PROFILES_DIR"):
+    if isinstance(default, Path) or variable in _PATHS:
         return Path(text).expanduser()
     return text

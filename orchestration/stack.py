@@ -23,9 +23,13 @@ from typing import Any
 
 from domain.errors import BulkOrdersError, PortTaken, TerminalError
 from orchestration import dagster_home
+from orchestration.bindings import admitted_vault, open_database
+from orchestration.health.loop import watching
 from orchestration.local_services import LocalServices, local_services, make_home
 from orchestration.settings import Settings
 from orchestration.supervisor import Part, Supervisor
+from orchestration.version import code_version
+from resources.database.connection import Actor
 from resources.local import children
 from resources.local.files import write_private
 from resources.local.postgres_server import free_port, is_free
@@ -33,6 +37,7 @@ from webhooks import address as webhook
 
 DEFINITIONS = "orchestration.definitions"
 UI_PORT_SETTING = "BULK_ORDERS_UI_PORT"
+AUDIT_UI_PORT_SETTING = "BULK_ORDERS_AUDIT_UI_PORT"
 RUN_GRACE_SECONDS = 45.0  # longer than one payment call may take (R-13): its outcome is still written down
 _TEND_SECONDS = 0.2
 _LOOK_AT_SERVERS_SECONDS = 5.0
@@ -47,6 +52,20 @@ class Addresses:
     payment_service_url: str
     notification_service_url: str
     webhook_url: str = ""
+    audit_ui_url: str = ""
+
+
+def keys_fit(settings: Settings) -> None:
+    """Nothing, when personal data can be read and written: noticed before anything is begun.
+
+    Raises:
+        KeyRefused: a key is missing or is another.
+    """
+    database = open_database(settings, Actor("up", "", code_version()))
+    try:
+        admitted_vault(settings, database)
+    finally:
+        database.dispose()
 
 
 class Stack:
@@ -79,21 +98,30 @@ class Stack:
             BulkOrdersError: what ``local_services`` raises.
         """
         with self._only_one(), self._signals():
-            if not is_free(self._settings.ui_port):
-                raise PortTaken("SYS-PORT-TAKEN", port=self._settings.ui_port, setting=UI_PORT_SETTING)
-            if self._hears_events and not is_free(self._settings.webhook_port):
-                raise PortTaken("SYS-PORT-TAKEN", port=self._settings.webhook_port, setting=webhook.PORT_SETTING)
+            for port, name in self._ports():
+                if not is_free(port):
+                    raise PortTaken("SYS-PORT-TAKEN", port=port, setting=name)
             self._settings.watched_dir.mkdir(parents=True, exist_ok=True)
-            with local_services(self._settings, self._report) as services:
+            # The watch is left after Dagster has been stopped: nobody misses it then.
+            with local_services(self._settings, self._report) as services, contextlib.ExitStack() as watched:
                 try:
+                    keys_fit(services.settings)
                     self._start(services)
                     if not self._told_to_stop:
+                        watched.enter_context(watching(services.settings, self._report))
                         self._announce(services, ready)
                         self._keep(services)
                 finally:
                     (self._home / "up.json").unlink(missing_ok=True)
                     self._report("stopping")
                     self._supervisor.stop()
+
+    def _ports(self) -> Iterator[tuple[int, str]]:
+        yield self._settings.ui_port, UI_PORT_SETTING
+        if self._settings.audit_ui_port:
+            yield self._settings.audit_ui_port, AUDIT_UI_PORT_SETTING
+        if self._hears_events:
+            yield self._settings.webhook_port, webhook.PORT_SETTING
 
     def _start(self, services: LocalServices) -> None:
         environment = children.python_environment(services.environment())
@@ -114,6 +142,8 @@ class Stack:
             self._supervisor.start(parts.daemon(workspace))
         else:
             self._supervisor.start(web_server, parts.daemon(workspace))
+        if self._settings.audit_ui_port:
+            self._supervisor.start(parts.web_server(workspace, self._settings.audit_ui_port, read_only=True))
 
     @property
     def _hears_events(self) -> bool:
@@ -127,6 +157,7 @@ class Stack:
             payment_service_url=services.payment_service_url,
             notification_service_url=services.notification_service_url,
             webhook_url=services.webhook_url if self._hears_events else "",
+            audit_ui_url=f"http://127.0.0.1:{self._settings.audit_ui_port}" if self._settings.audit_ui_port else "",
         )
         state = {"pid": os.getpid(), "started": children.start_time(os.getpid())}
         told = {name: getattr(addresses, name) for name in addresses.__slots__}
@@ -148,8 +179,10 @@ class Stack:
             try:
                 if share.revive():
                     self._report(f"{name} had ended and was started again")
-                    if name == "postgres":
-                        self._supervisor.restart("web-server")  # it keeps connections, and fails once on each dead one
+                    if name == "postgres":  # web servers keep connections, and fail once on each dead one
+                        self._supervisor.restart("web-server")
+                        if self._settings.audit_ui_port:
+                            self._supervisor.restart("audit-web-server")
             except BulkOrdersError as error:  # next time, perhaps: everything else goes on
                 self._report(f"{name} does not start: {error.code}")
 
@@ -202,9 +235,11 @@ class _Parts:
         arguments += ["--working-directory", str(Path(__file__).resolve().parents[1])]
         return self._part("code-server", arguments, lambda: _listens(port), _interrupt_workers)
 
-    def web_server(self, workspace: Path, port: int) -> Part:
+    def web_server(self, workspace: Path, port: int, *, read_only: bool = False) -> Part:
+        """Dagster's UI; ``read_only``: for auditors, nothing can be launched, changed or deleted there."""
         arguments = ["-m", "dagster_webserver", "-h", "127.0.0.1", "-p", str(port), "-w", str(workspace)]
-        return self._part("web-server", arguments, lambda: _answers(f"http://127.0.0.1:{port}/server_info"))
+        name, more = ("audit-web-server", ["--read-only"]) if read_only else ("web-server", [])
+        return self._part(name, [*arguments, *more], lambda: _answers(f"http://127.0.0.1:{port}/server_info"))
 
     def daemon(self, workspace: Path) -> Part:
         return self._part("daemon", ["-m", "dagster._daemon", "run", "-w", str(workspace)], lambda: True)

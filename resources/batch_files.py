@@ -18,6 +18,7 @@ import json
 import os
 import re
 import secrets
+import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -84,6 +85,11 @@ class BatchFiles:
     def archived(self, batch_id: str) -> Path | None:
         """The archived file of a batch, or None."""
         return next(iter(sorted(self._folder_of(batch_id).glob(f"{_SOURCE}.*"))), None)
+
+    def batch_names(self) -> list[str]:
+        """The batches whose files are archived here."""
+        found = {path.parent.name for path in (self.home / "batches").glob(f"*/{_SOURCE}.*")}
+        return sorted(name for name in found if _BATCH_ID.fullmatch(name))
 
     def _folder_of(self, batch_id: str) -> Path:
         if not _BATCH_ID.fullmatch(batch_id):
@@ -156,6 +162,14 @@ class BatchFiles:
     def archived_totals(self, batch_id: str) -> Path | None:
         """The file of totals that came last with a batch, or None."""
         return side_files.archived(self._folder_of(batch_id))
+
+    def destroy(self, batch_id: str) -> None:
+        """Remove all that is kept of a batch; nothing there is fine. Killed in between, the rest goes next time."""
+        folder = self._folder_of(batch_id)
+        with _our_errors():
+            if folder.exists():
+                shutil.rmtree(folder)
+                sync_folder(folder.parent)
 
     # -- set aside ----------------------------------------------------------------------------------------------------
 

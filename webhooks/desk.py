@@ -26,6 +26,8 @@ ANSWER_SECONDS = 8.0  # the sender waits for 10 (R-17): the way there and back i
 _LEAST_SECONDS = 0.5  # with less left it is not begun
 _PARKED_EVERY_SECONDS = 5.0
 _REFUSALS_EVERY_SECONDS = 1.0
+_ANSWERS_EVERY_SECONDS = 10.0
+_ANSWER_STEPS_MS = (10, 20, 50, 100, 200, 300, 500, 1_000, 2_000, 5_000, 10_000)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +50,7 @@ class Desk:
         self._chores = ThreadPoolExecutor(1, "webhook-chores")
         self._inside = 0
         self._refusals: Counter[str] = Counter()
+        self._answers: Counter[int] = Counter()
         self._tasks: list[asyncio.Task[None]] = []
 
     def open(self) -> None:
@@ -55,6 +58,7 @@ class Desk:
         self._tasks = [
             asyncio.create_task(self._every(_PARKED_EVERY_SECONDS, self._retry_parked)),
             asyncio.create_task(self._every(_REFUSALS_EVERY_SECONDS, self._write_refusals)),
+            asyncio.create_task(self._every(_ANSWERS_EVERY_SECONDS, self._write_answers)),
         ]
 
     async def aclose(self) -> None:
@@ -63,6 +67,7 @@ class Desk:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._in_chores(self._write_refusals)
+        await self._in_chores(self._write_answers)
         self._threads.shutdown(wait=True)
         self._chores.shutdown(wait=True)
 
@@ -86,6 +91,11 @@ class Desk:
     def count_refusal(self, refused: Refused) -> None:
         """Remember a request that is not genuine; a flood of them is one entry of the trail per second and code."""
         self._refusals[refused.code] += 1
+
+    def count_answer(self, seconds: float) -> None:
+        """Remember how long an event took to be answered, by steps (R-49)."""
+        step = next((step for step in _ANSWER_STEPS_MS if 1000 * seconds <= step), _ANSWER_STEPS_MS[-1])
+        self._answers[step] += 1
 
     def _left(self, judged: asyncio.Future[Taken]) -> None:
         self._inside -= 1
@@ -113,6 +123,11 @@ class Desk:
             except BulkOrdersError:
                 self._refusals[code] += count  # the database is away: with the next ones
                 raise
+
+    def _write_answers(self) -> None:
+        counted = {step: self._answers.pop(step) for step in list(self._answers)}
+        if counted:
+            self._inbox.record_answers(counted)
 
     async def _every(self, seconds: float, chore: Callable[[], None]) -> None:
         while True:

@@ -6,6 +6,7 @@ comes again too, and its event is known by its id.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import Enum
 
 from sqlalchemy import Connection
@@ -61,6 +62,11 @@ class Inbox:
         """Put into the trail that requests were not genuine."""
         with self._database.begin() as tx:
             webhooks.refused(tx, code, count)
+
+    def record_answers(self, by_step: Mapping[int, int]) -> None:
+        """Count answers by the milliseconds that they took at most; what cannot be counted is forgotten."""
+        with self._database.begin() as tx:
+            webhooks.count_answers(tx, by_step)
 
     def _take(self, event: PaymentEvent, wait_seconds: float) -> Taken:
         with self._database.begin() as tx:

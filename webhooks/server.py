@@ -70,10 +70,14 @@ class Endpoint:
         if request.path == HEALTH_PATH:
             return answers.taken(200, "ok")
         body = await self._body(request)
+        read = time.monotonic()
         self._secrets.verify(_only(request, HEADER), body, time.time())
         if request.content_type != "application/json" or request.headers.get("Content-Encoding"):
             raise Refused(415, "content_type_unsupported")
-        result = await self._desk.take(event_of(body))
+        try:
+            result = await self._desk.take(event_of(body))
+        finally:  # of those that are genuine, whatever they are answered
+            self._desk.count_answer(time.monotonic() - read)
         return answers.taken(_STATUS[result], result.value)
 
     async def _body(self, request: BaseRequest) -> bytes:

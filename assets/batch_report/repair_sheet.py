@@ -21,13 +21,17 @@ from resources.encryption import Vault
 
 @dataclass(frozen=True, slots=True)
 class RepairRow:
-    """One row. ``line`` is where it begins in the file of its batch, ``shown_line`` in the client's own file."""
+    """One row. ``line`` is where it begins in the file of its batch, ``shown_line`` in the client's own file.
+
+    ``number`` is its import row number.
+    """
 
     line: int
     shown_line: int
     cells: tuple[str, ...]
     issues: tuple[RowIssue, ...]
     mark: str
+    number: int = 0
 
 
 @dataclass(frozen=True)
@@ -91,6 +95,7 @@ def read_repair_sheet(tx: Connection, vault: Vault, batch_id: str) -> RepairShee
             tuple(vault.open_cells(batch_id, row.import_row_number, row.cells)),
             row.issues,
             str(repair.make_mark(batch_id, batch.file_sha256, row.import_row_number, vault.tag)),
+            row.import_row_number,
         )
         for row in repairs.to_repair(tx, batch_id)
     ]

@@ -24,14 +24,13 @@ from assets.validated_csv.reading.encodings import (
     decoded,
 )
 from assets.validated_csv.reading.originals import encode, original_beginning, original_cells, original_records
-from assets.validated_csv.reading.taken import Taken
+from assets.validated_csv.reading.taken import Taken, text_as_taken
 from domain import repair
 from domain.errors import FileRefused
 from resources.regular_files import digest
 
 _MARKS = {UTF_8: codecs.BOM_UTF8, UTF_16_LE: codecs.BOM_UTF16_LE, UTF_16_BE: codecs.BOM_UTF16_BE}
 _FOR_EXCEL = Taken(kind="csv", header_row=1, encoding=UTF_8, marked=True, delimiter=",")
-_AS_TAKEN = ("kind", "header_row", "encoding", "encoding_reason", "marked", "delimiter")
 
 
 def repair_octets(sheet: RepairSheet, source: Path | None) -> Iterator[bytes]:
@@ -54,10 +53,7 @@ def _is_the_one_that_came(source: Path, sha256: bytes) -> bool:
 
 def _taken(sheet: RepairSheet) -> Taken | None:
     """How the file was read, where it was text."""
-    file = sheet.record.get("file")
-    if file is None or file["kind"] != "csv":
-        return None
-    return Taken(**{name: file[name] for name in _AS_TAKEN})
+    return text_as_taken(sheet.record)
 
 
 def _languages(taken: Taken) -> tuple[str, ...]:

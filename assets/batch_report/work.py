@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from sqlalchemy import Connection
@@ -16,11 +16,12 @@ from domain.errors import OperationRefused
 from domain.repair import REPAIR, laid_out, partners
 from domain.states import BatchState
 from resources.batch_files import BatchFiles
-from resources.database import batches, books, import_rows, repairs
+from resources.database import batches, books, import_rows, personal_files, repairs
 from resources.database.batches import Batch
 from resources.database.books import Books
 from resources.database.database import Database
 from resources.database.import_rows import RowOutcome
+from resources.database.personal_files import Use
 from resources.encryption import Vault
 
 
@@ -33,8 +34,10 @@ class BatchReport:
     folder: Path
 
 
-def write_report(database: Database, vault: Vault, batch_id: str, folder: Path) -> BatchReport:
+def write_report(database: Database, vault: Vault, batch_id: str, folder: Path, use: Use = Use.MADE) -> BatchReport:
     """The result files of a batch as it stands now; written again, they replace those before.
+
+    The trail is told before anybody can read them: killed in between, it tells of files that nobody has.
 
     Raises:
         NotFound: there is no such batch.
@@ -51,20 +54,26 @@ def write_report(database: Database, vault: Vault, batch_id: str, folder: Path) 
             write_changes(folder, _changes(tx, vault, now.batch, links))
         return BatchReport(now, written, folder)
 
+    database.run(lambda tx: personal_files.note_report(tx, batch_id, use))
     with one_writer(folder):
         return database.read(write)
 
 
-def write_repair_files(database: Database, vault: Vault, files: BatchFiles, batch_id: str, folder: Path) -> int:
+def write_repair_files(
+    database: Database, vault: Vault, files: BatchFiles, batch_id: str, folder: Path, use: Use = Use.MADE
+) -> int:
     """The rows of a batch that may be mended, as the file came and as a workbook; their number.
 
-    Where nothing is to be repaired, or nothing any more, there are no such files.
+    Where nothing is to be repaired, or nothing any more, there are no such files. The trail is told first, as with the
+    report: of whose rows.
 
     Raises:
         NotFound: there is no such batch.
         KeyRefused: its rows cannot be opened.
     """
     sheet = database.read(lambda tx: read_repair_sheet(tx, vault, batch_id))
+    if sheet.rows:
+        database.run(lambda tx: personal_files.note_repair(tx, batch_id, use, [row.number for row in sheet.rows]))
     source = files.archived(batch_id)
     text, workbook = folder / f"{REPAIR}{_text_ending(source)}", folder / f"{REPAIR}.xlsx"
     with one_writer(folder):
@@ -127,7 +136,12 @@ def _close(tx: Connection, batch_id: str) -> Books:
 
 def _opened(tx: Connection, vault: Vault, batch_id: str) -> Iterator[tuple[RowOutcome, list[str]]]:
     for row in import_rows.outcomes(tx, batch_id):
-        yield row, vault.open_cells(batch_id, row.import_row_number, row.cells)
+        cells = vault.cells_or_none(batch_id, row.import_row_number, row.cells)
+        yield (replace(row, readings=()), [_ERASED]) if cells is None else (row, cells)
+
+
+_ERASED = "(消去済み / erased)"
+"""What stands in the first cell of a row whose person was erased; the others are empty."""
 
 
 def _changes(tx: Connection, vault: Vault, batch: Batch, links: dict[int, repairs.Repairable]) -> Iterator[Change]:
@@ -137,8 +151,10 @@ def _changes(tx: Connection, vault: Vault, batch: Batch, links: dict[int, repair
     header = batch.source_columns or ()
     for repair, sealed in repairs.changes(tx, batch.batch_id):
         row = links[repair.import_row_number]
-        after = vault.open_cells(batch.batch_id, repair.import_row_number, row.cells)
-        before = vault.open_cells(batch.parent_batch_id, repair.parent_row_number, sealed)
+        after = vault.cells_or_none(batch.batch_id, repair.import_row_number, row.cells)
+        before = vault.cells_or_none(batch.parent_batch_id, repair.parent_row_number, sealed)
+        if after is None or before is None:  # erased
+            continue
         columns = max(0, len(after) - len(header), len(before) - len(before_header))
         names, names_before = [*header, *[""] * columns], [*before_header, *[""] * columns]
         place = (row.line_number, repair.import_row_number, row.root_line, row.root_row_number)

@@ -18,8 +18,10 @@ from typing import Any
 from assets.effects.claims import ReadyCall
 from assets.effects.concurrency import Concurrency
 from assets.effects.ledger import Entry, Ledger
+from domain.errors import BulkOrdersError
 from domain.identity import renewed_key, request_digest
 from domain.outcomes import Doubt, Outcome, OutcomeClass, Patience, state_after_look_up, state_after_send
+from domain.restoring import absence_after_restoring
 from domain.states import EffectState
 from resources.database.effects import Attempt, ClaimedEffect, OrderFacts, Settlement, UnknownEffect
 from resources.services.batch_calls import BatchAnswer, BatchItem
@@ -96,6 +98,8 @@ class EffectCalls:
         looking = self._service.look_up(order.order_id, order.amount_jpy, effect.idempotency_key, effect.age_seconds)
         outcome = (await self._observed(_alone(order.order_id, looking), [order.order_id], is_send=False)).call
         returned()
+        if doubt.restored:
+            outcome = absence_after_restoring(outcome, profile.look_up, f"{self._service.word}-OUTCOME-UNKNOWN")
         state = state_after_look_up(outcome, doubt, self._patience)
         attempt = Attempt(
             order.order_id, doubt.attempt, "look_up", started, datetime.now(UTC), self._reason(state, outcome, doubt)
@@ -147,6 +151,8 @@ class EffectCalls:
         answer = await self._observed(self._service.send_batch(items), ids, is_send=True)
         if answer.foreign:
             _log.warning("%s-ANSWER-MISMATCH: %d results that nobody asked for", self._service.word, answer.foreign)
+            with suppress(BulkOrdersError):  # the results that were asked for are settled all the same
+                await self._ledger.note_foreign_results(self.kind, answer.foreign)
         return answer
 
     async def _send_alone(self, claims: Sequence[ClaimedEffect]) -> None:

@@ -24,7 +24,7 @@ from domain.errors import BulkOrdersError, InvariantBroken
 from domain.outcomes import OutcomeClass
 from domain.profiles import ServiceProfile
 from domain.states import EffectKind, EffectState
-from resources.database import effects, repeats
+from resources.database import effects, repeats, security
 from resources.database.database import BatchHold
 from resources.database.effects import ClaimedEffect, OrderFacts, Settlement, UnknownEffect
 
@@ -107,6 +107,10 @@ class Ledger:
         """
         if not self._hold.proven_just_now:
             await asyncio.get_running_loop().run_in_executor(self._thread, self._prove)
+
+    async def note_foreign_results(self, kind: EffectKind, results: int) -> None:
+        """Note in the trail that a service answered with results that nobody asked for."""
+        await self._run(lambda tx: security.note_foreign_results(tx, kind.value, self._hold.batch_id, results))
 
     async def settle(self, entries: Sequence[Entry]) -> list[EffectState | None]:
         """Write results; returns when they are durable: the states that the effects are in now.

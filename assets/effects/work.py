@@ -16,8 +16,9 @@ from assets.notifications.mail import MailWriter
 from assets.payments.planning import plan_payments
 from domain.errors import BatchPaused
 from domain.guards import GuardLimits, approval_reason
+from domain.restoring import UNPROVEN
 from domain.states import BatchState, EffectKind
-from resources.database import batches, books, decisions
+from resources.database import batches, books, decisions, restorations
 from resources.database.batches import Batch
 from resources.database.books import Books
 from resources.database.database import BatchHold, Database
@@ -132,6 +133,10 @@ class EffectWork:
     def _stopped_before(self, tx: Connection, batch: Batch) -> Pause | None:
         if EffectKind.PAYMENT not in self._selected or batch.cancel_requested:
             return None
+        restored_at = restorations.waits_for(tx, batch.batch_id)
+        if restored_at is not None:
+            told = f"{restored_at:%Y-%m-%d %H:%M} UTC"
+            return Pause(BatchPaused(UNPROVEN, batch=batch.batch_id, restored_at=told))
         approved = decisions.is_approved(tx, batch.batch_id)
         why = approval_reason(self._limits.guards, batch.batch_id, batch.accepted_jpy or 0, approved)
         return Pause(why) if why is not None else None

@@ -47,6 +47,7 @@ def plan_missing(tx: Connection, batch_id: str) -> None:
     """Plan the payments of orders that have none yet; one that resembles another order waits for a person at once."""
     effects.plan(tx, EffectKind.PAYMENT, _planned(batch_id, effects.unplanned_payments(tx, batch_id)))
     near_duplicates.hold(tx, batch_id)
+    effects.doubt_restored(tx, batch_id)
 
 
 def _planned(batch_id: str, orders: list[tuple[int, int, int]]) -> list[PlannedEffect]:

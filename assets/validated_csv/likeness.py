@@ -19,9 +19,9 @@ Described = tuple[str, str]
 """Of a row, what says who ordered; and the item with its quantity."""
 
 
-def folded(cells: pd.Series[str]) -> arrow.LargeStringArray:
+def folded(cells: pd.Series[str] | arrow.LargeStringArray) -> arrow.LargeStringArray:
     """What two ways of writing the same have in common: width, case and spaces do not matter."""
-    text = arrow.array(cells)
+    text = cells if isinstance(cells, arrow.Array) else arrow.array(cells)
     ascii_only = compute.all(compute.string_is_ascii(text)).as_py()
     narrow = text if ascii_only else compute.utf8_normalize(text, "NFKC")
     octets = narrow.buffers()[-1]

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 class ReadingLimits:
     """Beyond these the file, or for a cell its row, is refused.
 
-    A workbook is a ZIP archive: what it unpacks to is limited too, and the memory of the process that reads it.
+    A workbook is a ZIP archive: what it unpacks to is limited too, and the memory of the process that reads it. Only a
+    test system takes de-identified files.
     """
 
     max_rows: int = 10_000
@@ -21,3 +22,4 @@ class ReadingLimits:
     max_workbook_unpacked_bytes: int = 300_000_000
     max_workbook_ratio: int = 100
     max_workbook_memory_bytes: int = 2_000_000_000
+    test_system: bool = False

@@ -26,7 +26,7 @@ from domain.formulas import restored
 from domain.headers import HeaderMap
 from domain.issues import RowIssue
 from domain.repair import Mark
-from resources.database import batches, orders, repairs
+from resources.database import batches, erasures, orders, repairs
 from resources.database.batches import Batch
 from resources.database.repairs import Repair, Repairable
 from resources.encryption import Vault
@@ -174,6 +174,7 @@ class _Intake:
     ) -> None:
         self._tx, self._vault, self._table, self._layout, self._parent = tx, vault, table, layout, parent
         self._batch_id = batch_id
+        self._erased = frozenset(erasures.rows_of_batch(tx, parent.batch_id))
         names = [restored(table.header[at]) for at in layout.data]
         before = list(parent.source_columns or ())
         # Behind the client's columns nameless ones for what was beyond the header of the file that came.
@@ -201,7 +202,7 @@ class _Intake:
             after, changed = self._compared(row, origin)
             cells.append(after)
             issues += self._issues(at, row, after, origin, changed, lines_of)
-            if origin is not None and not origin.accepted:
+            if origin is not None and not origin.accepted and origin.import_row_number not in self._erased:
                 found.append(_repair(at + 1, origin, changed))
                 origins[at] = origin
         kept = self._twice_as_before(cells, found, origins)
@@ -219,7 +220,7 @@ class _Intake:
     def _compared(self, row: Sequence[str], origin: Repairable | None) -> tuple[list[str], list[str]]:
         """The cells of a row, with its own value in each that nobody changed; and the names of the changed columns."""
         after = self._layout.cells_of(row)
-        if origin is None:
+        if origin is None or origin.import_row_number in self._erased:
             return self._fitted(after), []
         sealed = self._vault.open_cells(self._parent.batch_id, origin.import_row_number, origin.cells)
         before = repair.laid_out(sealed, len(self._before))
@@ -262,6 +263,8 @@ class _Intake:
         first = lines_of.setdefault(origin.import_row_number, line)
         if first != line:
             yield RowIssue(at + 1, line, "", "ORD-REPAIR-TWICE", {"first_line": first})
+        elif origin.import_row_number in self._erased:
+            yield RowIssue(at + 1, line, "", "ORD-REPAIR-ERASED")
         elif origin.accepted:
             yield RowIssue(at + 1, line, "", "ORD-REPAIR-ACCEPTED")
         elif origin.repaired_by not in (None, self._batch_id):

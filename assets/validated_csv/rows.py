@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ import pandas as pd
 import pyarrow as arrow
 import pyarrow.compute as compute
 
+from assets.validated_csv.likeness import folded
 from assets.validated_csv.orders_of_rows import orders_of_rows
 from assets.validated_csv.reading.parts import Indexes
 from assets.validated_csv.source_table import SourceTable
@@ -25,6 +27,7 @@ from resources.database.import_rows import STORED_ROW
 from resources.encryption import Vault
 
 _KEYED_AT_ONCE = 2_000
+_NOTHING_BETWEEN = arrow.scalar("", arrow.large_string())
 
 
 def stored_rows(
@@ -34,16 +37,14 @@ def stored_rows(
 
     While the next are sealed, the server stores the last.
     """
-    columns = {
-        **_of_all(table, validation),
-        **_of_accepted(client, table, validation),
-        "cells": table.cells.joined.cast(arrow.large_binary()),
-    }
+    columns = {**_of_all(table, validation), **_of_accepted(client, table, validation)}
+    cells = table.cells.joined.cast(arrow.large_binary()).to_pylist()
+    sealed = vault.seal_rows(batch_id, table.rows_before + 1, cells, _people(table, validation))
     for start in range(0, table.row_count, _KEYED_AT_ONCE):
         here = {name: column.slice(start, _KEYED_AT_ONCE) for name, column in columns.items()}
         likeness = [described and vault.likeness(described) for described in here["likeness"].to_pylist()]
-        sealed = vault.seal_rows(batch_id, table.rows_before + start + 1, here["cells"].to_pylist())
-        here |= {"likeness": _typed("likeness", likeness), "cells": _typed("cells", sealed)}
+        here["likeness"] = _typed("likeness", likeness)
+        here["cells"] = _typed("cells", list(islice(sealed, _KEYED_AT_ONCE)))
         yield arrow.record_batch([here[name] for name in STORED_ROW.names], schema=STORED_ROW)
 
 
@@ -91,6 +92,29 @@ def _of_accepted(client: str, table: SourceTable, validation: Validation) -> dic
 
 def _typed(name: str, values: Any) -> arrow.Array:
     return arrow.array(values, STORED_ROW.field(name).type)
+
+
+def _people(table: SourceTable, validation: Validation) -> list[bytes]:
+    """Of every row the mail address, folded, as it was read where the row was accepted; empty where there is none."""
+    columns = [table.cells.columns[at] for at in table.column_map.get("email", ())]
+    if not columns:
+        return []
+    people = _folded(columns[0] if len(columns) == 1 else compute.binary_join_element_wise(*columns, _NOTHING_BETWEEN))
+    if len(people) < table.row_count:  # of a row of another width no cell can be told for certain
+        mails, people = people, [b""] * table.row_count
+        for row, mail in zip(table.cells.whole_rows.tolist(), mails, strict=True):
+            people[row] = mail
+    if any(reading.column == "email" for reading in validation.readings):
+        accepted = validation.accepted
+        numbers = accepted["import_row_number"].tolist()
+        for number, mail in zip(numbers, _folded(accepted["email"]), strict=True):
+            people[number - table.rows_before - 1] = mail
+    return people
+
+
+def _folded(mails: pd.Series[str] | arrow.LargeStringArray) -> list[bytes]:
+    octets: list[bytes] = folded(mails).cast(arrow.large_binary()).to_pylist()
+    return octets
 
 
 def _placed(columns: dict[str, arrow.Array], rows: Indexes, row_count: int) -> dict[str, arrow.Array]:

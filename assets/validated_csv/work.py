@@ -19,11 +19,12 @@ from assets.validated_csv.rows import stored_rows
 from assets.validated_csv.source_table import SourceTable
 from assets.validated_csv.totals import refuse_without_totals, side_totals
 from domain.client_profile import NO_PROFILE
+from domain.deidentified import refuse_deidentified
 from domain.errors import FileRefused, InvariantBroken
 from domain.states import BatchState
 from resources.batch_files import BatchFiles
 from resources.client_profiles import ClientProfiles
-from resources.database import batches, books, import_rows, orders, repairs
+from resources.database import batches, books, import_rows, keys, orders, repairs, trail
 from resources.database.batches import Batch
 from resources.database.books import Books
 from resources.database.database import BatchHold, Database
@@ -94,7 +95,9 @@ def _take_in(
         profile = profiles.of(batch.client) if profiles is not None else NO_PROFILE
         beside = side_totals(files.archived_totals(batch.batch_id))
         judged = partial(JudgedFile, source, limits, profile, beside=beside)
-        hold.run(lambda tx: _store(tx, batch, judged(partial(_recognised, tx, vault, batch)), vault))
+        hold.run(
+            lambda tx: _store(tx, batch, judged(partial(_recognised, tx, vault, batch)), vault, limits.test_system)
+        )
     except FileRefused as error:
         if source is not None:
             files.quarantine(source, batch.client, error, name=batch.source_name)
@@ -106,10 +109,13 @@ def _recognised(tx: Connection, vault: Vault, batch: Batch, table: SourceTable) 
     return recognise(tx, vault, table, batch.client, batch.batch_id)
 
 
-def _store(tx: Connection, batch: Batch, file: JudgedFile, vault: Vault) -> None:
+def _store(tx: Connection, batch: Batch, file: JudgedFile, vault: Vault, test_system: bool) -> None:
     if batches.get(tx, batch.batch_id).state is not BatchState.RECEIVED:
         return  # a commit that was never answered
+    keys.must_be_admitted(tx, vault)
+    installation = trail.installation_id(tx)
     for part in file.parts():
+        refuse_deidentified(part.table.header, installation, test_system=test_system)
         rows = stored_rows(batch.batch_id, batch.client, part.table, part.validation, vault)
         import_rows.store(tx, batch.batch_id, rows)
     if file.repaired is None:

@@ -10,7 +10,6 @@ from orchestration.account import account_name
 from orchestration.bindings import open_database
 from orchestration.settings import Settings
 from orchestration.version import code_version
-from resources.database import migrate
 from resources.database.connection import Actor
 from resources.database.database import Database
 
@@ -21,8 +20,7 @@ def connected_database(settings: Settings, held: ExitStack) -> Database:
     Raises:
         BulkOrdersError: it does not start, does not answer or cannot be used.
     """
-    url = local_services.database(settings, held)
-    migrate.upgrade(url)
+    url = local_services.prepared_database(settings, held)
     actor = Actor(f"cli:{account_name()}", "", code_version())
     database = open_database(replace(settings, database_url=url), actor)
     held.callback(database.dispose)

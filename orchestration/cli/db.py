@@ -17,12 +17,8 @@ def command() -> None:
 @command.command()
 def upgrade() -> None:
     """Bring the database to the newest schema. Running it again does nothing."""
-    from orchestration import dagster_home
-    from orchestration.local_services import database
-    from resources.database import migrate
+    from orchestration.local_services import prepared_database
 
     with ExitStack() as held:
-        url = database(Settings.from_environment(), held)
-        migrate.upgrade(url)
-        dagster_home.make_schema(url)
+        prepared_database(Settings.from_environment(), held)
     click.echo("The database has the newest schema.")

@@ -15,7 +15,7 @@ from pathlib import Path
 import click
 
 from domain.errors import BulkOrdersError
-from orchestration.cli import failures
+from orchestration.cli import failures, guarding
 from orchestration.settings import Settings
 from orchestration.version import VERSION
 
@@ -31,9 +31,21 @@ COMMANDS = {
     "continue": ("orchestration.cli.continue_", "Let a paused batch go on."),
     "cancel": ("orchestration.cli.cancel", "End a batch: what was never sent is cancelled."),
     "approve": ("orchestration.cli.approve", "Allow a batch above the yen limit, as a second person."),
+    "access": ("orchestration.cli.access", "Show who may do what, and whether duties were kept apart."),
+    "audit": ("orchestration.cli.audit", "Prove what happened: verify the trail, pack the evidence of a batch."),
+    "health": ("orchestration.cli.health", "Measure the service levels and compare each with its limit."),
+    "alerts": ("orchestration.cli.alerts", "Show what is not as it should be, and whether alerts arrive."),
+    "watch": ("orchestration.cli.watch", "Watch the service levels and alert, beside Dagster."),
+    "keys": ("orchestration.cli.keys", "Rotate the keys for personal data, and say what each is used for."),
+    "erase": ("orchestration.cli.erase", "Erase one person for good, as they asked."),
+    "deidentify": ("orchestration.cli.deidentify", "Write batches for test systems, with nobody in them."),
     "sample": ("orchestration.cli.sample", "Make a file of synthetic orders."),
     "sandbox": ("orchestration.cli.sandbox", "Run the payment and the notification service of the sandbox alone."),
     "webhooks": ("orchestration.cli.webhooks", "Listen to what the payment service tells us."),
+    "retention": ("orchestration.cli.retention", "Put away what is over, as the schedule does every night."),
+    "hold": ("orchestration.cli.hold", "Keep what must not go, whatever its age."),
+    "backup": ("orchestration.cli.backup", "Back up the installation, and check a backup."),
+    "restore": ("orchestration.cli.restore", "Restore a backup, and account for what was done after it."),
     "db": ("orchestration.cli.db", "Look after the database."),
 }
 """Name, module and one line for ``--help``."""
@@ -47,12 +59,12 @@ class Commands(click.Group):
         return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """Import the module of this command."""
+        """Import the module of this command; whoever runs it is asked first whether they may."""
         if cmd_name not in COMMANDS:
             return None
         found = importlib.import_module(COMMANDS[cmd_name][0]).command
         assert isinstance(found, click.Command)
-        return found
+        return guarding.guarded(found, [cmd_name])
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """The list of ``--help``, without importing anything."""
@@ -73,7 +85,16 @@ def group() -> None:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and end the process with its exit code."""
+    keep_no_core_files()
     sys.exit(run(arguments))
+
+
+def keep_no_core_files() -> None:
+    """A process that crashes leaves no picture of its memory, which may hold customers' rows; nor do its children."""
+    if sys.platform != "win32":
+        import resource  # where there are limits of this kind
+
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
 def run(arguments: Sequence[str] | None = None) -> int:

@@ -27,13 +27,14 @@ def command(batch: str, output: Path) -> int:
     from orchestration import summary
     from orchestration.bindings import admitted_vault, open_batch_files
     from orchestration.cli.connected import connected_database
+    from resources.database.personal_files import Use
 
     settings = Settings.from_environment()
     with ExitStack() as held:
         database = connected_database(settings, held)
         vault = admitted_vault(settings, database)
-        written = write_report(database, vault, batch, output)
-        to_repair = write_repair_files(database, vault, open_batch_files(settings), batch, output)
+        written = write_report(database, vault, batch, output, Use.FETCHED)
+        to_repair = write_repair_files(database, vault, open_batch_files(settings), batch, output, Use.FETCHED)
     for name, rows in written.rows_per_file.items():
         click.echo(f"{output / name}.csv   {rows:,}")
     for path in sorted(output.glob(f"{REPAIR}.*")):

@@ -8,6 +8,7 @@ from contextlib import ExitStack
 import click
 
 from domain.decisions import ROW_DECISIONS, Decision
+from domain.roles import Duty
 from domain.states import EffectKind
 from orchestration.settings import Settings
 
@@ -72,7 +73,7 @@ def decide(batch: str, row: int, kind: str, decision: str, remote_id: str | None
     A running `up` goes on with the batch by itself; without one, `bulk-orders continue BATCH` does, after the last
     decision.
     """
-    from orchestration import reviews
+    from orchestration import access, reviews
     from orchestration.bindings import admitted_vault, make_profiles
     from orchestration.cli import review_text
     from orchestration.cli.connected import connected_database
@@ -81,6 +82,7 @@ def decide(batch: str, row: int, kind: str, decision: str, remote_id: str | None
     decided = reviews.RowDecision(row, EffectKind(kind), Decision(decision), reason, remote_id)
     with ExitStack() as held:
         database = connected_database(settings, held)
+        access.load(settings).require(database, {Duty.DECIDE}, batch)
         now = reviews.decide(database, admitted_vault(settings, database), batch, decided)
     doubling = decided.decision is Decision.SEND_AGAIN and reviews.may_double(make_profiles(settings)[decided.kind])
     if doubling:
@@ -104,7 +106,7 @@ def accept(batch: str, rows: tuple[int, ...], everything: bool, reason: str, as_
     It is written into the trail who accepted which. A running `up` goes on with the batch by itself; without one,
     `bulk-orders continue BATCH` does.
     """
-    from orchestration import reviews
+    from orchestration import access, reviews
     from orchestration.bindings import admitted_vault
     from orchestration.cli import review_text
     from orchestration.cli.connected import connected_database
@@ -114,6 +116,7 @@ def accept(batch: str, rows: tuple[int, ...], everything: bool, reason: str, as_
     settings = Settings.from_environment()
     with ExitStack() as held:
         database = connected_database(settings, held)
+        access.load(settings).require(database, {Duty.DECIDE}, batch)
         accepted = reviews.accept(database, admitted_vault(settings, database), batch, rows, reason)
     told = {"batch_id": batch, "rows": accepted, "decision": Decision.ACCEPT.value}
     click.echo(json.dumps(told) if as_json else review_text.accepted(accepted, batch, settings.language))

@@ -14,12 +14,13 @@ def command() -> None:
 
     def ready(addresses: Addresses) -> None:
         webhook = f"  Webhook         {addresses.webhook_url}\n" if addresses.webhook_url else ""
+        audit_ui = f"  UI to read only {addresses.audit_ui_url}\n" if addresses.audit_ui_url else ""
         click.echo(f"""
 Ready. Ctrl-C stops everything.
   Dagster UI      {addresses.ui_url}
   Import folder   {addresses.import_dir}/<client>/   (copy a CSV or Excel file there)
   Payments        {addresses.payment_service_url}
   Mails           {addresses.notification_service_url}
-{webhook}""")
+{webhook}{audit_ui}""")
 
     Stack(Settings.from_environment(), lambda line: click.echo(f"... {line}")).run(ready)

@@ -163,9 +163,9 @@ def give_to(tx: Connection, batch_id: str, client: str) -> None:
 
 def pause(tx: Connection, batch_id: str, why: BulkOrdersError, resume_in_seconds: float | None) -> None:
     """Stop: nothing is lost, and the sensor takes the batch up again after that time; None: when a person says so."""
-    move(tx, batch_id, BatchState.PAUSED, why)
-    tx.execute(
-        text("""update batches set reason = :reason, reason_facts = cast(:facts as jsonb), pause_requested_by = null,
+    tx.execute(  # one statement, so that the trail has one event of it
+        text("""update batches set state = 'paused', reason = :reason, reason_facts = cast(:facts as jsonb),
+                pause_requested_by = null, finished_at = null,
                 resume_at = clock_timestamp() + make_interval(secs => :s), waits_for_person = :s is null
                 where batch_id = :b"""),
         {"b": batch_id, "reason": why.code, "facts": json.dumps(why.facts), "s": resume_in_seconds},

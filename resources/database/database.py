@@ -13,8 +13,15 @@ import psycopg
 from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import SQLAlchemyError
 
-from domain.errors import BatchBusy, DatabaseUnavailable, NotFound, SettingRefused
-from resources.database import durability
+from domain.errors import (
+    BatchBusy,
+    BulkOrdersError,
+    DatabaseUnavailable,
+    InvariantBroken,
+    NotFound,
+    SettingRefused,
+)
+from resources.database import durability, trail
 from resources.database.connection import Actor, make_engine, translated
 from resources.database.patience import PATIENCE_SECONDS, patiently
 
@@ -24,6 +31,7 @@ _TRY_LOCK = text("select pg_try_advisory_lock(hashtextextended('batch:' || :b, 0
 _UNLOCK = text("select pg_advisory_unlock(hashtextextended('batch:' || :b, 0))")
 _EPOCH = text("select lease_epoch from batches where batch_id = :b for share")
 _HOLD_POLL_SECONDS = 0.2
+NO_RIGHT = "42501"
 _PROOF_SECONDS = 3.0  # far less than any service's settle time
 
 
@@ -41,9 +49,17 @@ class Database:
 
     @contextmanager
     def begin(self) -> Iterator[Connection]:
-        """A transaction: committed at the end, rolled back by an exception. Errors are ours."""
-        with translated(), self._engine.begin() as connection:
-            yield connection
+        """A transaction: committed at the end, rolled back by an exception. Errors are ours.
+
+        What our login has no right to leaves an event of the trail, in the name of who tried.
+        """
+        try:
+            with translated(), self._engine.begin() as connection:
+                yield connection
+        except InvariantBroken as error:
+            if error.facts.get("sqlstate") == NO_RIGHT:
+                self._note_refusal(error)
+            raise
 
     @contextmanager
     def snapshot(self) -> Iterator[Connection]:
@@ -94,6 +110,10 @@ class Database:
             hold.abandon()
             raise
         hold.release()
+
+    def _note_refusal(self, refused: InvariantBroken) -> None:
+        with suppress(BulkOrdersError), translated(), self._engine.begin() as connection:
+            trail.note(connection, "access:refused", f"{refused.code} {NO_RIGHT}")
 
     def dispose(self) -> None:
         """Close all pooled connections."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import NamedTuple
 
 from sqlalchemy import Connection, text
 
@@ -18,11 +19,13 @@ from domain.states import EffectKind
 class Decided:
     """One decision. ``code`` is the reason it was about, ``note`` the person's own words."""
 
+    decision_id: int
     decision: Decision
     kind: EffectKind | None
     order_id: int | None
     code: str | None
     note: str | None
+    amount_jpy: int | None  # what it moves or allows, where it is about yen
     decided_by: str
     decided_at: datetime
 
@@ -57,11 +60,14 @@ def record(
 def of_batch(tx: Connection, batch_id: str) -> list[Decided]:
     """All decisions about a batch and its rows, oldest first."""
     rows = tx.execute(
-        text("""select decision, kind, order_id, code, note, decided_by, decided_at from decisions
-                where batch_id = :b order by decision_id"""),
+        text("""select decision_id, decision, kind, order_id, code, note, amount_jpy, decided_by, decided_at
+                from decisions where batch_id = :b order by decision_id"""),
         {"b": batch_id},
     )
-    return [Decided(Decision(decision), EffectKind(kind) if kind else None, *rest) for decision, kind, *rest in rows]
+    return [
+        Decided(number, Decision(decision), EffectKind(kind) if kind else None, *rest)
+        for number, decision, kind, *rest in rows
+    ]
 
 
 def guards_passed(tx: Connection, batch_id: str) -> frozenset[str]:
@@ -74,3 +80,22 @@ def is_approved(tx: Connection, batch_id: str) -> bool:
     """Whether a second person approved the batch."""
     query = text("select exists (select from decisions where batch_id = :b and decision = 'approve')")
     return bool(tx.execute(query, {"b": batch_id}).scalar_one())
+
+
+class DecidedOfStarted(NamedTuple):
+    """Who decided about a batch, and who had started it."""
+
+    batch_id: str
+    decision: Decision
+    decided_by: str
+    started_by: str
+
+
+def with_their_starters(tx: Connection) -> list[DecidedOfStarted]:
+    """Every approval and every decision about a row there ever was, oldest first."""
+    rows = tx.execute(
+        text("""select d.batch_id, d.decision, d.decided_by, b.started_by
+                from decisions d join batches b using (batch_id)
+                where d.decision in ('approve', 'done', 'send-again', 'rejected', 'accept') order by d.decision_id""")
+    )
+    return [DecidedOfStarted(batch, Decision(decision), by, starter) for batch, decision, by, starter in rows]

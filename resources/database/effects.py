@@ -103,23 +103,44 @@ def unplanned_payments(tx: Connection, batch_id: str) -> list[tuple[int, int, in
 
 
 def plan(tx: Connection, kind: EffectKind, effects: Sequence[PlannedEffect]) -> None:
-    """Write down effects to be, for orders of a batch. An order that has its effect already keeps it."""
+    """Write down effects to be, for orders of a batch. An order that has its effect already keeps it.
+
+    For an order of before a restoration a mail is in doubt from the beginning: it may have been planned, and sent, in
+    the time that was lost. So is a payment once ``doubt_restored`` has been called.
+    """
+    of_mail = "case when r.number is null then 'planned' else 'unknown' end"
+    state = "'planned'" if kind is EffectKind.PAYMENT else of_mail
     amount = {"columns": ", amount, currency", "values": ", o.amount, 'JPY'"} if kind is EffectKind.PAYMENT else None
     columns, values = (amount["columns"], amount["values"]) if amount else ("", "")
     tx.execute(
-        text(f"""insert into {kind.value} (order_id, batch_id, bulk_import_group, import_row_number, state,
-                                           idempotency_key, request_sha256{columns})
-                 select o.order_id, o.batch_id, o.bulk_import_group, o.import_row_number, 'planned',
-                        u.key, u.digest{values}
+        text(f"""insert into {kind.value} (order_id, batch_id, bulk_import_group, import_row_number, state, recheck,
+                                           lease_epoch, settles_at, first_sent_at, idempotency_key,
+                                           request_sha256{columns})
+                 select o.order_id, o.batch_id, o.bulk_import_group, o.import_row_number,
+                        {state}, r.number is not null,
+                        case when r.number is null then 0  -- else whoever works on the batch now looks it up
+                             else (select b.lease_epoch from batches b where b.batch_id = o.batch_id) end,
+                        r.settles_at, r.backup_at, u.key, u.digest{values}
                  from unnest(cast(:ids as integer[]), cast(:keys as text[]), cast(:digests as bytea[]))
                       as u (id, key, digest)
                  join orders o on o.order_id = u.id
+                 left join (select * from restorations order by number desc limit 1) r
+                      on o.order_id <= r.last_order_id
                  on conflict (order_id) do nothing"""),
         {
             "ids": [e.order_id for e in effects],
             "keys": [e.idempotency_key for e in effects],
             "digests": [e.request_sha256 for e in effects],
         },
+    )
+
+
+def doubt_restored(tx: Connection, batch_id: str) -> None:
+    """Put payments in doubt that were planned only now, for orders of before a restoration."""
+    tx.execute(
+        text("""update payments set state = 'unknown', not_before = clock_timestamp()
+                where batch_id = :b and state = 'planned' and recheck"""),
+        {"b": batch_id},
     )
 
 
@@ -203,7 +224,7 @@ def due_unknown(tx: Connection, kind: EffectKind, batch_id: str, limit: int) -> 
     """Effects in doubt whose next look-up is due."""
     rows = tx.execute(
         text(f"""select {_FACTS}, e.idempotency_key, e.attempts, e.looks, e.absent_looks,
-                        e.settles_at <= clock_timestamp(), coalesce(e.reason like '%-KEY-REUSED', false),
+                        e.settles_at <= clock_timestamp(), coalesce(e.reason like '%-KEY-REUSED', false), e.recheck,
                         extract(epoch from clock_timestamp() - e.first_sent_at)
                  from {kind.value} e join orders o on o.order_id = e.order_id
                  join import_rows r on r.batch_id = o.batch_id and r.import_row_number = o.import_row_number
@@ -212,8 +233,8 @@ def due_unknown(tx: Connection, kind: EffectKind, batch_id: str, limit: int) -> 
         {"b": batch_id, "n": limit},
     )
     return [
-        UnknownEffect(_facts(facts), key, Doubt(settled, looks, absent, attempts, key_reused), float(age))
-        for *facts, key, attempts, looks, absent, settled, key_reused, age in rows
+        UnknownEffect(_facts(facts), key, Doubt(settled, looks, absent, attempts, key_reused, restored), float(age))
+        for *facts, key, attempts, looks, absent, settled, key_reused, restored, age in rows
     ]
 
 

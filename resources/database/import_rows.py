@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from datetime import date
 from typing import Any
 
 import pyarrow as arrow
@@ -72,6 +73,35 @@ def issue_counts(tx: Connection, batch_id: str) -> list[tuple[str, str, int]]:
     query = text("""select i ->> 'column', i ->> 'code', count(*) from import_rows r, jsonb_array_elements(r.issues) i
                     where r.batch_id = :b and r.state = 'rejected' group by 1, 2 order by 3 desc, 1, 2""")
     return [(column, code, int(n)) for column, code, n in tx.execute(query, {"b": batch_id})]
+
+
+@dataclass(frozen=True, slots=True)
+class AcceptedRow:
+    """One accepted row: what was read of it, and its sealed cells."""
+
+    batch_id: str
+    import_row_number: int
+    cells: bytes
+    order_number: str
+    item_code: str | None
+    item_name: str | None
+    quantity: int | None
+    amount_jpy: int
+    ordered_on: date | None
+
+
+def accepted(tx: Connection, batch_id: str) -> Iterator[AcceptedRow]:
+    """Every accepted row in its order."""
+    query = text("""select batch_id, import_row_number, cells, order_number, item_code, item_name, quantity, amount,
+                           ordered_on
+                    from import_rows where batch_id = :b and state = 'accepted' order by import_row_number""")
+    for batch, number, cells, *rest in tx.execute(query, {"b": batch_id}):
+        yield AcceptedRow(batch, number, bytes(cells), *rest)
+
+
+def count(tx: Connection, batch_id: str) -> int:
+    """All rows of a batch."""
+    return int(tx.execute(text("select count(*) from import_rows where batch_id = :b"), {"b": batch_id}).scalar_one())
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,7 +24,9 @@ class Counted:
     amount_jpy: int = 0
 
 
-_REDRIVABLE = "(e.state = 'rejected' and e.reason = any(:codes) or e.state = 'review' and e.reason = :absent)"
+_REDRIVABLE = """(e.state = 'rejected' and e.reason = any(:codes) or e.state = 'review' and e.reason = :absent)
+                 and not exists (select from erased_rows x
+                                 where x.batch_id = e.batch_id and x.import_row_number = e.import_row_number)"""
 
 
 def redrivable(tx: Connection, kind: EffectKind, batch_id: str) -> Counted:

@@ -70,8 +70,10 @@ _REPAIRABLE = f"""
            coalesce(m.root_batch_id, r.batch_id), coalesce(m.root_row_number, r.import_row_number),
            coalesce(t.line_number, r.line_number), d.batch_id, m.batch_id is not null
     from import_rows r {_ROOTS} where r.batch_id = :b"""
-# A row that was refused for its mark cannot be mended by mending its cells.
+# A row that was refused for its mark cannot be mended by mending its cells; one that was erased, by nobody.
 _TO_REPAIR = text(f"""{_REPAIRABLE} and r.state = 'rejected' and d.batch_id is null
+                      and not exists (select from erased_rows e
+                                      where e.batch_id = r.batch_id and e.import_row_number = r.import_row_number)
                       and not jsonb_path_exists(r.issues, '$[*] ? (@.code starts with "ORD-REPAIR-")')
                       order by r.import_row_number""")
 _BY_NUMBER = text(f"{_REPAIRABLE} and r.import_row_number = any(:numbers)")

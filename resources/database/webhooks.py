@@ -7,6 +7,7 @@ mail, and so that an event which reopens it never waits for a claim that waits f
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -144,6 +145,22 @@ def refused(tx: Connection, code: str, count: int) -> None:
         text("select audit_append(:chain, :event, :count, array[]::integer[], null)"),
         {"chain": SYSTEM_CHAIN, "event": f"webhook:refused:{code}", "count": f"{count} requests"},
     )
+
+
+_ANSWERS_KEPT_MINUTES = 24 * 60
+
+
+def count_answers(tx: Connection, by_step: Mapping[int, int]) -> None:
+    """Count answers of this minute by the milliseconds that they took at most (R-49)."""
+    for step, answers in sorted(by_step.items()):
+        tx.execute(
+            text("""insert into webhook_answers as a (slot, up_to_ms, answers)
+                    values (floor(extract(epoch from clock_timestamp()) / 60), :step, :answers)
+                    on conflict (slot, up_to_ms) do update set answers = a.answers + excluded.answers"""),
+            {"step": step, "answers": answers},
+        )
+    old = text("delete from webhook_answers where slot < extract(epoch from clock_timestamp()) / 60 - :kept")
+    tx.execute(old, {"kept": _ANSWERS_KEPT_MINUTES})
 
 
 def _event(

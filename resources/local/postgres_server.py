@@ -24,6 +24,7 @@ from typing import Any
 import psycopg
 
 from domain.errors import PortTaken, TerminalError
+from resources.database import roles
 from resources.local import children, postgres_programs
 from resources.local.files import write_private
 
@@ -46,7 +47,9 @@ SETTINGS = {
     "tcp_keepalives_idle": "15",  # a lease of a vanished client ends
     "tcp_keepalives_interval": "5",
     "tcp_keepalives_count": "3",
-    # No customer's value in the server's log:
+    # No customer's value in the server's log. An error's own words may hold one (invalid input syntax for ... "..."),
+    # so errors are not logged here at all: what they mean to us is logged by us, with code and SQLSTATE.
+    "log_min_messages": "log",
     "log_statement": "none",
     "log_error_verbosity": "terse",
     "log_min_error_statement": "panic",
@@ -96,6 +99,21 @@ class PostgresServer:
     def url(self, database: str = DATABASE) -> str:
         """``postgresql://`` address of a database, with the password in it: never print it."""
         return f"postgresql://{ROLE}:{self._password()}@127.0.0.1:{self.port}/{database}"
+
+    def application_url(self, database: str = DATABASE) -> str:
+        """The same as the login of the application, which is made where it is missing; the server runs.
+
+        Raises:
+            DatabaseUnavailable: the server does not answer.
+        """
+        kept = self._folder / "application-password"
+        if not kept.exists():
+            write_private(kept, roles.new_password() + "\n")
+        password = kept.read_text(encoding="utf-8").strip()
+        url = f"postgresql://{roles.APPLICATION_LOGIN}:{password}@127.0.0.1:{self.port}/{database}"
+        if not roles.can_log_in(url):
+            roles.make_application_login(self.url(database), password)
+        return url
 
     def is_running(self) -> bool:
         """Whether a server answers on our port, takes our password and serves our data directory."""

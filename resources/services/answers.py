@@ -7,6 +7,7 @@ effect inside another field. What is spelt differently is read; what is named di
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -15,7 +16,8 @@ from domain.outcomes import Outcome, OutcomeClass
 from domain.profiles import ServiceProfile
 from resources.services import classify
 
-_LONGEST_ID = 128
+# What looks like a name or an address of somebody is kept as its digest: some services call a mail by its recipient.
+_PLAIN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/+=-]{0,127}")
 _SUCCEEDED = frozenset(
     {"completed", "paid", "succeeded", "success", "captured", "sent", "accepted", "queued", "delivered", "ok"}
 )
@@ -75,7 +77,7 @@ class AnswerReader:
         found = next((str(effect[name]) for name in names if effect.get(name) not in (None, "")), None)
         if found is None:
             return f"order-{order_id}"
-        if found.isascii() and found.isprintable() and len(found) <= _LONGEST_ID:
+        if _PLAIN_ID.fullmatch(found):
             return found
         return f"sha256-{hashlib.sha256(found.encode(errors='replace')).hexdigest()}"
 

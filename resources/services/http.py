@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import ssl
+from http.cookiejar import CookieJar, DefaultCookiePolicy
 
 import aiohttp
 import httpx
@@ -42,6 +43,8 @@ class ServiceConnection:
             transport=transport,
             timeout=httpx.Timeout(timeout_seconds, connect=_CONNECT_SECONDS),
             follow_redirects=False,
+            # aiohttp keeps none, and httpx would: whatever a service puts into one would go out again with every call.
+            cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
             trust_env=False,
         )
 

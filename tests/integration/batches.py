@@ -31,6 +31,7 @@ from resources.database.database import Database
 from resources.encryption import Vault
 from resources.services.notifications import NotificationService
 from resources.services.payments import PaymentService
+from resources.sheet_folder import KeySheets
 
 HEADER = ["order_number", "customer_name", "email", "item_name", "amount", "phone", "内部メモ"]
 _numbers = itertools.count(1)
@@ -67,7 +68,8 @@ class Installation:
         self.folder = folder
         self.database = Database(url, Actor("test", "run-1", "0.0"))
         self.key = base64.b64encode(os.urandom(32)).decode()
-        self.vault = Vault(base64.b64decode(self.key))
+        self.sheets = KeySheets(folder / "home" / "keys" / "sheets")
+        self.vault = Vault(base64.b64decode(self.key), sheets=self.sheets)
         self.files = BatchFiles(folder / "home", folder / "home" / "import")
         self.files.prepare()
         # The services' ledgers outlive a database: no two tests use the same order id.

@@ -49,10 +49,12 @@ def test_every_change_of_a_state_left_its_event(trail: tuple[Installation, str])
     found = events(installation, batch)
     about = {(event, reason): subjects for event, reason, subjects in found}
 
-    assert [event for event, _, _ in found][:6] == [
+    assert [event for event, _, _ in found][:8] == [
         "batch:received",
         "row:accepted",
         "row:rejected",
+        "batch:changed",
+        "batch:changed",
         "batch:received:validated",
         "order:created",
         "batch:validated:ordered",
@@ -74,7 +76,7 @@ def test_the_events_alone_tell_where_every_effect_stands(trail: tuple[Installati
     told: dict[str, dict[int, str]] = {"payment": {}, "notification": {}, "order": {}}
     for event, _, subjects in events(installation, batch):
         word, *steps = event.split(":")
-        if word in told:
+        if word in told and steps != ["changed"]:
             assert len(steps) == 1 or {told[word][i] for i in subjects} == {steps[0]}, event
             told[word] |= dict.fromkeys(subjects, "PENDING" if steps[-1] == "created" else steps[-1])
 
@@ -173,7 +175,8 @@ def test_an_event_cannot_be_changed_by_anyone(installation: Installation, role: 
 
 def found_after(installation: Installation, batch: str, statement: str) -> list[tuple[int, str]]:
     """What the verification says after a superuser took the triggers away and changed something; undone at the end."""
-    with psycopg.connect(installation.url, options="-c search_path=bulk_orders,public") as connection:
+    options = "-c search_path=bulk_orders,public -c event_triggers=off"  # or its own event would be refused
+    with psycopg.connect(installation.url, options=options) as connection:
         connection.execute(b"alter table audit_events disable trigger all")
         assert connection.execute(statement.encode()).rowcount > 0
         rows = connection.execute(b"select seq, fault from audit_verify(%s)", (batch,)).fetchall()

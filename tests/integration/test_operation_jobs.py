@@ -315,3 +315,36 @@ def test_the_run_of_a_person_is_launched_and_does_not_wait_in_the_queue(
         desk.instance.run_coordinator.submit_run(asked)
 
     assert (begun, queued) == ([pause], [work])
+
+
+def test_in_the_ui_too_a_person_without_the_role_is_refused_and_noted(desk: Desk) -> None:
+    """With no proxy the name is what the person says; with one it is the tag, whatever the person says."""
+    batch = desk.batch(1)
+    desk.settings.home.mkdir(exist_ok=True)
+    desk.settings.roles_path.write_text('[people]\nhanako = ["operator"]\njiro = ["approver"]\n', encoding="utf-8")
+
+    succeeded, failure, _ = desk.act("pause_batch", batch, person="jiro")
+
+    assert not succeeded
+    assert "SYS-ROLE-NEEDED" in failure
+    assert "hanako" in failure
+    assert not desk.act("pause_batch", batch, person="")[0]
+    assert desk.ask("select count(*) from decisions") == [(0,)]
+    assert desk.act("pause_batch", batch, person="hanako")[0]
+    noted = "select actor, reason from audit_events where event = 'access:refused' order by seq"
+    assert desk.ask(noted) == [
+        ("ui:jiro", "SYS-ROLE-NEEDED operate"),
+        ("dagster", "BATCH-PERSON-UNKNOWN operate"),
+    ]
+
+
+def test_a_run_that_nobody_may_have_launched_does_not_begin(desk: Desk) -> None:
+    """Materialize, pressed in the UI by somebody: the sensor may, an operator may, a hand without a name may not."""
+    batch = desk.batch(1)
+    desk.settings.home.mkdir(exist_ok=True)
+    desk.settings.roles_path.write_text('[people]\nhanako = ["operator"]\n', encoding="utf-8")
+
+    assert not run_batch.run(batch, "ui")
+    assert desk.state(batch)[0] == "received"
+    assert run_batch.run(batch, "ui:hanako")
+    assert desk.state(batch) == ("done", None)

@@ -17,12 +17,15 @@ import dagster as dg
 import psycopg
 import pytest
 
+from audit.trace import trace
 from domain.errors import FileRefused
-from orchestration import dagster_home, run_batch
+from orchestration import dagster_history, dagster_home, run_batch
 from orchestration.admission import admit
 from orchestration.bindings import admitted_vault, open_batch_files, open_database
 from orchestration.settings import Settings
+from orchestration.trail_of_runs import CODE_VERSION_TAG
 from resources.batch_files import BatchFiles
+from resources.database import runs
 from resources.database.connection import Actor
 from resources.database.database import Database
 from resources.local.postgres_server import PostgresServer
@@ -190,11 +193,32 @@ def test_a_clean_file_is_done_and_run_again_nothing_changes(system: System) -> N
 
 
 def everything_that_happened(system: System) -> list[Any]:
-    """In our tables and in the books of both services; not who held the batch last."""
-    tables = ("batches", "import_rows", "orders", "payments", "notifications", "audit_events", "effect_attempts")
+    """In our tables and in the books of both services; not who held the batch last, nor that a run began and ended."""
+    told = "(select * from audit_events where chain <> 'system' and event <> 'run:started')"
+    tables = ("batches", "import_rows", "orders", "payments", "notifications", told, "effect_attempts")
     ours = [system.ask(f"select to_jsonb(t) - 'lease_epoch' - 'run_id' from {table} t order by 1") for table in tables]
     theirs = (s.rows("SELECT max(request_id) FROM requests") for s in (system.payments, system.notifications))
     return [*ours, *theirs]
+
+
+def test_what_dagster_recorded_and_the_trail_lead_to_each_other(system: System) -> None:
+    """Who launched the run, with which configuration, code and data: the same in the instance and in the trail."""
+    batch = system.batch([order_row()])
+    run = system.run(batch)
+    [recorded] = dagster_history.of_batch(system.url, batch)
+    [noted] = system.database.read(lambda tx: runs.of_run(tx, run.run_id))
+    [traced] = trace(system.database, run.run_id)
+    versions = {made["asset"]: made["versions"] for made in recorded["made"] if "asset" in made}
+
+    assert (noted.batch_id, noted.launched_by, noted.job) == (batch, "cli:test", "process_batch")
+    assert (recorded["run_id"], recorded["launched_by"]) == (noted.run_id, noted.launched_by)
+    assert recorded["tags"][CODE_VERSION_TAG] == noted.code_version
+    assert [told["run_id"] for told in traced["runs"]] == [run.run_id]
+    assert noted.settings["BULK_ORDERS_MAX_ROWS"] == str(system.settings.max_file_rows)
+    assert set(versions) == set(CHECKS)
+    for name, tags in versions.items():
+        assert tags["dagster/code_version"], name
+        assert tags["dagster/data_version"].startswith(name), name
 
 
 def test_a_mixed_file_is_partial_and_the_run_a_success(system: System) -> None:

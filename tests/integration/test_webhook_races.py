@@ -202,6 +202,7 @@ def command(installation: Installation, home: Path) -> Iterator[tuple[Hook, subp
         "DATABASE_URL": installation.url,
         "BULK_ORDERS_HOME": str(home),
         "BULK_ORDERS_ENCRYPTION_KEY": installation.key,
+        "BULK_ORDERS_KEY_SHEETS_DIR": str(installation.folder / "home" / "keys" / "sheets"),
         "PAYMENT_WEBHOOK_SECRET": SECRET,
     }
     process = subprocess.Popen(

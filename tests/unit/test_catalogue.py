@@ -18,7 +18,7 @@ from domain.errors import BulkOrdersError, FileRefused, SettingRefused
 ROOT = Path(__file__).resolve().parents[2]
 PARTS = {"message", "cause", "remedy"}
 ENDS = re.compile(r"(?:。|[：:]\s*\{\w+\}|[：:]「[^」]+」)$")
-CODE = re.compile(r"(?:ORD|FILE|READ|PAY|MAIL|BATCH|SYS)-[A-Z0-9]+(?:-[A-Z0-9]+)*")
+CODE = re.compile(r"(?:ORD|FILE|READ|PAY|MAIL|BATCH|AUDIT|ALERT|SYS)-[A-Z0-9]+(?:-[A-Z0-9]+)*")
 
 
 def locale(language: str) -> dict[str, Any]:
@@ -67,7 +67,7 @@ def test_every_language_uses_the_same_facts(language: str):
 
 
 def our_source() -> Iterator[ast.AST]:
-    for room in ("assets", "checks", "domain", "orchestration", "resources", "webhooks"):
+    for room in ("assets", "audit", "checks", "domain", "orchestration", "resources", "webhooks"):
         for path in (ROOT / room).rglob("*.py"):
             yield from ast.walk(ast.parse(path.read_text(encoding="utf-8")))
 

@@ -23,7 +23,7 @@ from httpx_aiohttp.transport import map_aiohttp_exceptions
 from domain.outcomes import LookUp, Outcome, OutcomeClass
 from domain.profiles import ServiceProfile
 from resources.services import classify, http
-from resources.services.http import MAX_ANSWER_BYTES, AnswerTooLarge
+from resources.services.http import MAX_ANSWER_BYTES, AnswerTooLarge, ServiceConnection
 from resources.services.notifications import NotificationService, mail_body
 from resources.services.payments import PaymentService, payment_body
 from tests.unit.servers import answer, request_of, says, server
@@ -434,6 +434,28 @@ def test_a_cut_answer_is_doubt():
         assert pay(url).cls is OutcomeClass.AMBIGUOUS
 
 
+def test_what_a_service_puts_into_a_cookie_goes_out_with_no_later_call():
+    """It may be anything, somebody's address too, and the next call may be about somebody else."""
+    requests: list[bytes] = []
+
+    async def sets_cookies(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        requests.append(await request_of(reader))
+        writer.write(answer(b"{}", "200 OK", "Set-Cookie: last=taro@example.jp; Path=/", "Connection: close"))
+        await writer.drain()
+
+    async def twice(url: str) -> None:
+        connection = ServiceConnection(url, 5.0)
+        for _ in range(2):
+            await connection.call("GET", "/")
+        await connection.aclose()
+
+    with server(sets_cookies) as url:
+        asyncio.run(twice(url))
+
+    assert len(requests) == 2
+    assert b"cookie" not in requests[1].lower()
+
+
 @pytest.mark.parametrize("status", ["301 Moved", "302 Found", "307 Temporary Redirect", "308 Permanent Redirect"])
 def test_a_redirect_is_never_followed(status: str):
     """307 and 308 would mean: POST it again, elsewhere."""
@@ -585,6 +607,18 @@ def test_an_id_that_cannot_be_kept_is_kept_as_its_digest(given: str):
     assert outcome.cls is OutcomeClass.DONE
     assert outcome.remote_id is not None
     assert len(outcome.remote_id) == len("sha256-") + 64
+
+
+@pytest.mark.parametrize(
+    "given", ["taro@example.jp", "Taro Yamada", "<1.taro@example.jp>", "O'Neil", "taro%40example.jp"]
+)
+def test_an_id_that_looks_like_somebody_is_kept_as_its_digest(given: str):
+    """R-43: some services call a mail by its recipient, and ids stand in clear in the database and in reports."""
+    outcome = pay_answered({**GOOD, "payment_id": given})
+
+    assert outcome.cls is OutcomeClass.DONE
+    assert outcome.remote_id is not None
+    assert outcome.remote_id.startswith("sha256-")
 
 
 DIALECTS: dict[str, tuple[dict[str, Any], object]] = {

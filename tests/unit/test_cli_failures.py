@@ -105,3 +105,17 @@ def test_a_setting_that_is_wrong_is_named_in_the_language_of_the_person(
 
     assert main.run(["up"]) == 2
     assert "BULK_ORDERS_UI_PORT" in capsys.readouterr().err
+
+
+def test_a_command_that_crashes_leaves_no_picture_of_its_memory() -> None:
+    """A core file would hold rows of customers; the limit is inherited by every process that a command starts."""
+    code = (
+        "import resource, subprocess, sys; from orchestration.cli import main; main.keep_no_core_files();"
+        "subprocess.run([sys.executable, '-c', 'import resource; print(resource.getrlimit(resource.RLIMIT_CORE))'])"
+    )
+
+    said = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=Path(main.__file__).parents[2]
+    )
+
+    assert said.stdout.strip() == "(0, 0)"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -41,3 +42,14 @@ class Taken:
     def to_json(self) -> dict[str, Any]:
         """For the record of the batch."""
         return asdict(self) | {"notes": dict(self.notes)}
+
+
+_AS_TAKEN = ("kind", "header_row", "encoding", "encoding_reason", "marked", "delimiter")
+
+
+def text_as_taken(record: Mapping[str, Any] | None) -> Taken | None:
+    """How a text file was read, by the record of its batch; None for a workbook, or where nothing was recorded."""
+    file = (record or {}).get("file")
+    if file is None or file["kind"] != "csv":
+        return None
+    return Taken(**{name: file[name] for name in _AS_TAKEN})

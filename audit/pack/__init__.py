@@ -1,0 +1,1 @@
+"""The evidence of one batch in one file, and the script inside that verifies it without our software."""

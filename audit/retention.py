@@ -1,0 +1,185 @@
+"""What is over goes on to the next tier; what is held, or not finished, stays where it is.
+
+Every step is one of its own and may be killed anywhere: an export is there or not (audit/cold_export.py), a month is
+dropped in one transaction with its event, and what is destroyed has its event before it goes and another when it is
+gone; in between, the next run ends what was begun. Several at once do no harm; one at a time is let in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import date, datetime
+from pathlib import Path
+
+from sqlalchemy import Connection
+
+from audit.cold_export import ColdPart, export, keep_until, manifest_name, signed_text
+from domain.errors import BulkOrdersError, InvariantBroken
+from domain.retention import (
+    Category,
+    RetentionRules,
+    Step,
+    Work,
+    months_before,
+    partition_name,
+    read_manifest,
+    steps_of_month,
+)
+from resources.anchor_keys import SigningKey
+from resources.batch_files import BatchFiles
+from resources.cold_store import ColdStore
+from resources.database import retention
+from resources.database.database import Database
+from resources.database.retention import Export
+from resources.sheet_folder import KeySheets
+
+_MONTHLY = (Category.TRAIL, Category.ATTEMPTS)
+
+
+@dataclass(frozen=True, slots=True)
+class Keeping:
+    """What retention works with. ``at``: the moment that ages are counted to."""
+
+    rules: RetentionRules
+    at: datetime
+    store: ColdStore
+    key: SigningKey
+    sheets: KeySheets
+    files: BatchFiles
+    scratch: Path
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """One step that was due: done, kept by something, or failed with a code."""
+
+    step: Step
+    failed: str | None = None
+
+
+def plan(tx: Connection, rules: RetentionRules, at: datetime) -> list[Step]:
+    """Everything that is due at this moment, in the order in which it is done."""
+    known = {(found.category, found.month): found for found in retention.exports(tx)}
+    steps = [step for category in _MONTHLY for step in _of_months(tx, category, rules, at, known)]
+    for category, months in ((Category.PERSONAL, rules.personal_months), (Category.FILES, rules.files_months)):
+        over = retention.batches_over(tx, category, months_before(at, months))
+        steps += [Step(Work.EMPTY, category, name, retention.kept_by(tx, category, [name])) for name in over]
+    return steps
+
+
+def _of_months(
+    tx: Connection, category: Category, rules: RetentionRules, at: datetime, known: dict[tuple[Category, date], Export]
+) -> Iterator[Step]:
+    there = dict(retention.months(tx, category))
+    for month in sorted({*there, *(m for c, m in known if c is category)}):
+        export_ = known.get((category, month))
+        works = steps_of_month(
+            category,
+            month,
+            rules.periods(category).tier(month, at),
+            in_database=month in there,
+            exported=export_ is not None,
+            warm=rules.warm_tablespace is None or there.get(month, True),
+            destroyed=export_ is not None and export_.destroyed,
+        )
+        if works:
+            name = partition_name(category, month)
+            kept = (
+                None if works == [Work.WARM] else retention.kept_by(tx, category, _batches(tx, category, name, export_))
+            )
+            yield from (Step(work, category, name, kept) for work in works)
+
+
+def _batches(tx: Connection, category: Category, partition: str, known: Export | None) -> list[str]:
+    manifest = None if known is None else read_manifest(known.manifest)
+    return retention.batches_of(tx, category, partition) if manifest is None else list(manifest.batches)
+
+
+def run(database: Database, keeping: Keeping) -> list[Done]:
+    """Do all that is due; a step that fails ends its category for this time, and the next run tries again.
+
+    Raises:
+        DatabaseUnavailable: the database does not answer.
+    """
+    database.run(retention.make_partitions)
+    done: list[Done] = []
+    failed: set[Category] = set()
+    for step in database.read(lambda tx: plan(tx, keeping.rules, keeping.at)):
+        if step.kept_by is not None or step.category in failed:
+            done.append(Done(step))
+            continue
+        try:
+            _do(database, keeping, step)
+            done.append(Done(step))
+        except BulkOrdersError as error:
+            failed.add(step.category)
+            done.append(Done(step, str(error)))
+    return done
+
+
+def _do(database: Database, keeping: Keeping, step: Step) -> None:
+    # Held since it was planned?
+    names = [step.subject] if step.work is Work.EMPTY else database.read(lambda tx: _named(tx, step))
+    if database.read(lambda tx: retention.kept_by(tx, step.category, names)) is not None:
+        return
+    if step.work is Work.EMPTY:
+        _empty(database, keeping, step)
+    elif step.work is Work.WARM:
+        tablespace = keeping.rules.warm_tablespace or ""
+        database.run(lambda tx: retention.move_to(tx, step.subject, tablespace))
+    elif step.work is Work.EXPORT:
+        month = _month_of(step.subject)
+        until = keep_until(month, keeping.rules.periods(step.category).cold)
+        export(database, ColdPart(keeping.store, keeping.key, keeping.scratch, until), step.category, month)
+    elif step.work is Work.DROP:
+        _drop(database, keeping, step.subject)
+    else:
+        _destroy(database, keeping, step.subject)
+
+
+def _named(tx: Connection, step: Step) -> list[str]:
+    known = next((found for found in retention.exports(tx) if found.partition == step.subject), None)
+    return _batches(tx, step.category, step.subject, known)
+
+
+def _month_of(partition: str) -> date:
+    year, month = partition[-7:].split("_")
+    return date(int(year), int(month), 1)
+
+
+def _export_of(database: Database, partition: str) -> Export:
+    return next(found for found in database.read(retention.exports) if found.partition == partition)
+
+
+def _drop(database: Database, keeping: Keeping, partition: str) -> None:
+    """Once more: nothing is dropped whose file and manifest are not there, as they were signed."""
+    known = _export_of(database, partition)
+    manifest = read_manifest(known.manifest)
+    store = keeping.store
+    if (
+        manifest is None
+        or store.digest(manifest.file) != manifest.file_sha256
+        or store.text(manifest_name(manifest)) != signed_text(known.manifest, known.signature)
+    ):
+        raise InvariantBroken("SYS-EXPORT-DIFFERS", partition=partition)
+    database.run(lambda tx: retention.drop_exported(tx, partition))
+
+
+def _destroy(database: Database, keeping: Keeping, partition: str) -> None:
+    known = _export_of(database, partition)
+    manifest = read_manifest(known.manifest)
+    if manifest is None:
+        raise InvariantBroken("SYS-EXPORT-DIFFERS", partition=partition)
+    database.run(lambda tx: retention.begin_to_destroy(tx, partition))
+    keeping.store.remove(manifest.file)
+    database.run(lambda tx: retention.end_to_destroy(tx, partition))
+
+
+def _empty(database: Database, keeping: Keeping, step: Step) -> None:
+    database.run(lambda tx: retention.begin_to_empty(tx, step.category, step.subject))
+    if step.category is Category.PERSONAL:
+        keeping.sheets.destroy_batch(step.subject)
+    else:
+        keeping.files.destroy(step.subject)
+    database.run(lambda tx: retention.end_to_empty(tx, step.category, step.subject))

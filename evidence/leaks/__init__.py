@@ -1,0 +1,1 @@
+"""Canaries: marked personal data sent through everything, and searched for wherever none may be."""

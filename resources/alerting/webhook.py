@@ -1,0 +1,75 @@
+"""Alerts as JSON by HTTP POST, signed like the events that the payment service sends us (docs/webhook.md).
+
+    Alert-Signature: t=1767225600,v1=5257a869...     HMAC-SHA256 under the shared secret of t, a full stop, and the body
+    Alert-Id: alert-17-opened-0                      the same however often it is sent
+
+``text`` makes it a message of chat programs too (Slack and those like it), which need no signature.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import http.client
+import json
+import time
+import urllib.error
+import urllib.request
+from dataclasses import dataclass, field
+
+from domain.alerts import AlertMessage
+from resources.alerting.channel import TIMEOUT_SECONDS, NotDelivered
+
+
+class _NoRedirect(urllib.request.HTTPRedirectHandler):
+    """What answers with a redirect is not what was configured; a POST must not become a GET elsewhere."""
+
+    def redirect_request(self, *_: object) -> None:
+        return None
+
+
+# Without the environment's proxies: every setting is ours.
+_opener = urllib.request.build_opener(urllib.request.ProxyHandler({}), _NoRedirect)
+
+
+@dataclass(frozen=True, slots=True)
+class AlertWebhook:
+    """Where alerts are posted to. The address may itself be the secret (chat programs)."""
+
+    url: str = field(repr=False)
+    secret: str | None = field(default=None, repr=False)
+    timeout_seconds: float = TIMEOUT_SECONDS
+    name: str = "webhook"
+
+    def send(self, message: AlertMessage) -> None:
+        """Post once; anything but a 2xx is a failure."""
+        body = json.dumps(message.as_json(), ensure_ascii=False).encode()
+        headers = {"Content-Type": "application/json; charset=utf-8", "Alert-Id": message.message_id}
+        if self.secret is not None:
+            headers["Alert-Signature"] = signed(self.secret, body, time.time())
+        post(self.url, body, headers, self.timeout_seconds)
+
+
+def signed(secret: str, body: bytes, now: float) -> str:
+    """The header for a body at a time."""
+    moment = str(int(now))
+    proof = hmac.new(secret.encode(), moment.encode() + b"." + body, hashlib.sha256).hexdigest()
+    return f"t={moment},v1={proof}"
+
+
+def post(url: str, body: bytes, headers: dict[str, str], timeout_seconds: float = TIMEOUT_SECONDS) -> None:
+    """One POST.
+
+    Raises:
+        NotDelivered: no 2xx came back.
+    """
+    request = urllib.request.Request(url, data=body, headers=headers, method="POST")
+    try:
+        with _opener.open(request, timeout=timeout_seconds) as answer:
+            answer.read(1024)
+    except urllib.error.HTTPError as error:
+        error.close()
+        raise NotDelivered(f"HTTP {error.code}") from None
+    except (OSError, ValueError, http.client.HTTPException) as error:
+        reason = getattr(error, "reason", None)
+        raise NotDelivered(type(reason if isinstance(reason, Exception) else error).__name__) from None
