@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import hypothesis
 import psycopg
 import pytest
 
@@ -20,6 +21,12 @@ from resources.local import children
 from resources.local.postgres_server import PostgresServer
 from resources.local.sandbox_service import SandboxService
 from tests.folders import open_folder
+
+# How quickly examples are made and run is the machine's affair, and it is shared.
+hypothesis.settings.register_profile(
+    "shared machine", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("shared machine")
 
 _TEMPLATE = "test_template"
 _DAGSTER_TEMPLATE = "test_template_dagster"

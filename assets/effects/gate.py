@@ -66,6 +66,8 @@ class Gate:
         tally = interventions.payment_tally(tx, self._batch_id, self._limits.canary_payments)
         self._payments, self._failed = tally.payments, tally.failed
         self._judge(tally)
+        if self.stop is not None:
+            return  # what the canary held back stays so: the lanes are only about to be stopped, and claim until then
         last_row = guards.last_row_allowed(tally, self._passed)
         self._canary, self._looked = last_row != EVERY_ROW, True
         interventions.send_up_to(tx, self._batch_id, last_row if self._canary else None)

@@ -137,6 +137,7 @@ def test_a_canary_that_was_killed_is_the_same_canary_for_the_next_worker(
     assert found[4:] == ["planned"] * 8
     assert paused.code == "BATCH-STOPPED-CANARY"
     assert states(installation, batch)[4:] == ["planned"] * 8
+    assert installation.execute("select sends_up_to_row from batches where batch_id = %s", batch) == [(4,)]
 
 
 # -- tolerated failures -----------------------------------------------------------------------------------------------
