@@ -117,6 +117,7 @@ def opened(octets: bytes) -> dict[str, bytes]:
                     raise Finding("PART-ADDED", entry.filename)
                 parts[entry.filename] = _read(pack, entry)
             return parts
+    # All that zipfile raises for a damaged pack; NotImplementedError: an entry says that it is packed as nobody knows.
     except (zipfile.BadZipFile, EOFError, OSError, ValueError, struct.error, NotImplementedError):
         raise Finding("TRUNCATED") from None
 

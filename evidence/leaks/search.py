@@ -198,6 +198,7 @@ def _unpacked(octets: bytes) -> Iterator[tuple[str, bytes]]:
         with suppress(zlib.error):
             yield "zlib", zlib.decompressobj().decompress(octets, _MOST_UNPACKED)
     if octets[:4] == b"PK\x03\x04":
+        # What only begins like a ZIP, or is packed or locked so that nobody can read it, is searched as it is.
         with suppress(zipfile.BadZipFile, OSError, zlib.error, NotImplementedError, RuntimeError):
             with zipfile.ZipFile(io.BytesIO(octets)) as archive:
                 for entry in archive.infolist():

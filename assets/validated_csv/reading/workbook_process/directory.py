@@ -80,5 +80,6 @@ def _entries_of_any(octets: bytes) -> list[Entry]:
             Entry(one.filename, one.flag_bits, one.compress_type, (one.compress_size, one.file_size), one.header_offset)
             for one in zipfile.ZipFile(io.BytesIO(octets)).infolist()
         ]
+    # All that zipfile raises for a damaged or hostile directory; NotImplementedError: it asks for a newer ZIP version.
     except (zipfile.BadZipFile, NotImplementedError, UnicodeDecodeError, ValueError, struct.error):
         raise Refused("FILE-WORKBOOK-BROKEN") from None
