@@ -40,15 +40,20 @@ def check_exports(tx: Connection, keys: TrustedKeys, store: ColdStore | None) ->
     starts: dict[str, Head] = {}
     faults: list[Fault] = []
     known = retention.exports(tx)
+    months: set[date] = set()
     for export in known:
         manifest, fault = _manifest(export, installation, keys)
+        if manifest is not None:
+            months.add(manifest.month)
         if manifest is not None and export.dropped and not _continue(starts, manifest):
             fault = fault or FaultKind.EXPORT_ALTERED
         if manifest is not None and fault is None and store is not None and not export.destroying:
             fault = _stored(store, export, manifest)
         if fault is not None:
             faults.append(_about(fault, export.partition))
-    faults += [_about(FaultKind.PARTITION_MISSING, name) for name in _missing_months(tx, known)]
+    gone = {export.partition for export in known if export.dropped}
+    # First: where a month is missing, the next does not go on from it either.
+    faults[:0] = [_about(FaultKind.PARTITION_MISSING, name) for name in _missing(tx, gone, months)]
     return CheckedExports(starts, len(known), tuple(faults))
 
 
@@ -83,19 +88,23 @@ def _stored(store: ColdStore, export: Export, manifest: ExportManifest) -> Fault
     return None if same else FaultKind.EXPORT_ALTERED
 
 
-def _missing_months(tx: Connection, known: list[Export]) -> Iterator[str]:
-    """Months from the first to this one that are neither in the database nor exported."""
-    now = retention.now(tx)
-    for category in (Category.TRAIL, Category.ATTEMPTS):
-        there = {month for month, _ in retention.months(tx, category)}
-        there |= {export.month for export in known if export.category is category}
-        yield from (partition_name(category, month) for month in _all_months(there, now) if month not in there)
+def _missing(tx: Connection, gone: set[str], months: set[date]) -> Iterator[str]:
+    """Months from the first to this one that are neither in the database nor ``gone`` from it by an export.
+
+    Both tables begin with the same month: of one that lost its first, the other tells, or one of ``months``.
+    """
+    categories = (Category.TRAIL, Category.ATTEMPTS)
+    there = {(category, month) for category in categories for month, _ in retention.months(tx, category)}
+    first = min(months | {month for _, month in there}, default=None)
+    for month in _months_from(first, retention.now(tx)):
+        for category in categories:
+            if (category, month) not in there and (name := partition_name(category, month)) not in gone:
+                yield name
 
 
-def _all_months(there: set[date], now: datetime) -> Iterator[date]:
-    if not there:
+def _months_from(first: date | None, now: datetime) -> Iterator[date]:
+    if first is None:
         return
-    first = min(there)
     for number in range(months_between(first, now.date()) + 1):
         index = first.year * 12 + first.month - 1 + number
         yield date(index // 12, index % 12 + 1, 1)

@@ -74,11 +74,15 @@ class ColdStore:
         return hasher.hexdigest()
 
     def text(self, name: str) -> str | None:
-        """A short text; None when there is none."""
+        """A short text, spoilt octets of it as U+FFFD; None when there is none.
+
+        Raises:
+            TransientError: SYS-COLD-STORE.
+        """
         try:
             with self._opened() as (system, root), system.open(f"{root}/{name}", "rb") as file:
-                return bytes(file.read()).decode()
-        except (FileNotFoundError, ValueError):
+                return bytes(file.read()).decode(errors="replace")
+        except FileNotFoundError:
             return None
 
     def fetch(self, name: str, target: Path) -> None:

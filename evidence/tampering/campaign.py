@@ -1,11 +1,15 @@
-"""The campaign: chains in memory, a real batch in a database, packs and files of anchors, and honest trails of each."""
+"""The campaign: honest trails, and hands on all that is kept of one.
+
+Chains in memory, a real batch in a database, its pack, the files of anchors, and the months that went to cold storage.
+"""
 
 from __future__ import annotations
 
+import itertools
 import random
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from audit.anchoring import make_anchor
@@ -13,15 +17,31 @@ from audit.pack.making import Archive, pack
 from audit.verification import verify
 from evidence.campaign import Budget, Line
 from evidence.scenario import EvidenceBatch, Ground, Scenario
-from evidence.tampering import chains, database, packs
+from evidence.tampering import chains, database, exports, packs
 from resources.anchor_folder import AnchorFolder
 from resources.anchor_keys import SigningKey, TrustedKeys, open_signing_key, trusted_keys
 from resources.batch_files import BatchFiles
 from resources.database.connection import Actor
 from resources.database.database import Database
 
-SHORT = {"honest": 150, "chains": 400, "database": len(database.HANDS), "packs": 60, "anchors": 25, "stored": 20}
-FULL = {"honest": 10_000, "chains": 15_000, "database": 1_000, "packs": 3_500, "anchors": 500, "stored": 200}
+SHORT = {
+    "honest": 150,
+    "chains": 400,
+    "database": len(database.HANDS),
+    "packs": 60,
+    "anchors": 25,
+    "stored": 20,
+    "exports": len(exports.HANDS),
+}
+FULL = {
+    "honest": 10_000,
+    "chains": 15_000,
+    "database": 1_000,
+    "packs": 3_500,
+    "anchors": 500,
+    "stored": 200,
+    "exports": 1_000,
+}
 
 
 def run(budget: Budget, seed: int) -> list[Line]:
@@ -43,9 +63,9 @@ def in_place(place: Scenario, batch: EvidenceBatch, budget: Budget, seed: int, g
             _database(with_trail, budget, seed, goals["database"]),
             _anchor_files(with_trail, budget, seed, goals["anchors"]),
             _packs(with_trail, budget, seed, goals["packs"]),
-            _stored_honest(
-                with_trail, budget, seed, goals["stored"]
-            ),  # last: the trail grows, and so do its verifications
+            # Last: the trail grows, and so do its verifications; and then months pass.
+            _stored_honest(with_trail, budget, seed, goals["stored"]),
+            _exports(with_trail, budget, seed, goals["exports"]),
         ]
     finally:
         with_trail.database.dispose()
@@ -120,14 +140,14 @@ def _stored_honest(at: Anchored, budget: Budget, seed: int, goal: int) -> Line:
 
 def _database(at: Anchored, budget: Budget, seed: int, goal: int) -> Line:
     tamperer = database.Tamperer(at.place.database_url, at.batch_id, at.folder, at.keys)
-    hands = iter(range(goal))
+    hands = itertools.cycle(database.HANDS)
     try:
         return _line(
             "tampered databases, found and rightly named",
             goal,
             seed,
             budget,
-            lambda rng: tamperer.complaint(database.HANDS[next(hands) % len(database.HANDS)], rng),
+            lambda rng: tamperer.complaint(next(hands), rng),
         )
     finally:
         tamperer.close()
@@ -152,6 +172,23 @@ def _anchor_files(at: Anchored, budget: Budget, seed: int, goal: int) -> Line:
         return None if wanted & {*named} else f"anchor {number + 1}: called {[f.kind.value for f in faults[:3]]}"
 
     return _line("tampered anchors, found and rightly named", goal, seed, budget, one)
+
+
+def _exports(at: Anchored, budget: Budget, seed: int, goal: int) -> Line:
+    months = exports.ColdMonths(at.database, at.folder, at.key, at.keys, at.home, at.place.database_url)
+    hands = itertools.cycle(exports.HANDS)
+    try:
+        alarms = months.honest().faults
+        line = _line(
+            "tampered exports and manifests, found and rightly named",
+            goal,
+            seed,
+            budget,
+            lambda rng: months.complaint(next(hands), rng),
+        )
+    finally:
+        months.close()
+    return replace(line, violations=[*(f"false alarm: {fault}" for fault in alarms), *line.violations])
 
 
 def _packs(at: Anchored, budget: Budget, seed: int, goal: int) -> Line:

@@ -8,7 +8,7 @@ import pytest
 
 from evidence.campaign import Budget
 from evidence.scenario import Ground
-from evidence.tampering import campaign, chains, database
+from evidence.tampering import campaign, chains, database, exports
 
 
 def test_the_campaign_reaches_its_goals_and_finds_everything(ground: Ground) -> None:
@@ -22,9 +22,10 @@ def test_the_campaign_reaches_its_goals_and_finds_everything(ground: Ground) -> 
 
 
 def test_the_full_form_is_as_large_as_promised() -> None:
-    assert sum(campaign.FULL[kind] for kind in ("chains", "database", "packs", "anchors")) >= 20_000
+    assert sum(campaign.FULL[kind] for kind in ("chains", "database", "packs", "anchors", "exports")) >= 20_000
     assert campaign.FULL["honest"] >= 10_000
     assert campaign.SHORT["database"] >= len(database.HANDS)
+    assert campaign.SHORT["exports"] >= len(exports.HANDS)
 
 
 def test_a_verdict_that_is_wrong_is_a_complaint() -> None:

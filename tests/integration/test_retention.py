@@ -242,6 +242,7 @@ def test_what_went_to_cold_storage_is_missed_by_its_name_when_it_is_gone_or_chan
         ("changed", file, content[:50] + b"x" + content[51:]),
         ("no file", file, None),
         ("manifest", manifest, text.replace('"rows"', '"rowz"').encode()),
+        ("manifest, no text any more", manifest, b"\xff" + text.encode()[1:]),
         ("no manifest", manifest, None),
     ):
         path.chmod(0o600)
@@ -260,6 +261,7 @@ def test_what_went_to_cold_storage_is_missed_by_its_name_when_it_is_gone_or_chan
         "changed": [altered],
         "no file": [missing],
         "manifest": [altered],
+        "manifest, no text any more": [altered],
         "no manifest": [missing],
     }
     assert old.faults() == []
