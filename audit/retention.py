@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date, datetime, time
 from pathlib import Path
 
 from sqlalchemy import Connection
@@ -29,7 +29,7 @@ from domain.retention import (
 from resources.anchor_keys import SigningKey
 from resources.batch_files import BatchFiles
 from resources.cold_store import ColdStore
-from resources.database import retention
+from resources.database import retention, trail
 from resources.database.database import Database
 from resources.database.retention import Export
 from resources.sheet_folder import KeySheets
@@ -58,14 +58,20 @@ class Done:
     failed: str | None = None
 
 
-def plan(tx: Connection, rules: RetentionRules, at: datetime) -> list[Step]:
+def plan(tx: Connection, rules: RetentionRules, at: datetime, files: BatchFiles) -> list[Step]:
     """Everything that is due at this moment, in the order in which it is done."""
     known = {(found.category, found.month): found for found in retention.exports(tx)}
     steps = [step for category in _MONTHLY for step in _of_months(tx, category, rules, at, known)]
     for category, months in ((Category.PERSONAL, rules.personal_months), (Category.FILES, rules.files_months)):
         over = retention.batches_over(tx, category, months_before(at, months))
         steps += [Step(Work.EMPTY, category, name, retention.kept_by(tx, category, [name])) for name in over]
+    for client in files.clients_set_aside(_aside_until(rules, at)):
+        steps.append(Step(Work.CLEAR, Category.FILES, client, retention.client_kept_by(tx, Category.FILES, client)))
     return steps
+
+
+def _aside_until(rules: RetentionRules, at: datetime) -> datetime:
+    return datetime.combine(months_before(at, rules.files_months), time(), at.tzinfo)
 
 
 def _of_months(
@@ -105,7 +111,7 @@ def run(database: Database, keeping: Keeping) -> list[Done]:
     database.run(retention.make_partitions)
     done: list[Done] = []
     failed: set[Category] = set()
-    for step in database.read(lambda tx: plan(tx, keeping.rules, keeping.at)):
+    for step in database.read(lambda tx: plan(tx, keeping.rules, keeping.at, keeping.files)):
         if step.kept_by is not None or step.category in failed:
             done.append(Done(step))
             continue
@@ -119,6 +125,9 @@ def run(database: Database, keeping: Keeping) -> list[Done]:
 
 
 def _do(database: Database, keeping: Keeping, step: Step) -> None:
+    if step.work is Work.CLEAR:
+        _clear(database, keeping, step)
+        return
     # Held since it was planned?
     names = [step.subject] if step.work is Work.EMPTY else database.read(lambda tx: _named(tx, step))
     if database.read(lambda tx: retention.kept_by(tx, step.category, names)) is not None:
@@ -136,6 +145,17 @@ def _do(database: Database, keeping: Keeping, step: Step) -> None:
         _drop(database, keeping, step.subject)
     else:
         _destroy(database, keeping, step.subject)
+
+
+def _clear(database: Database, keeping: Keeping, step: Step) -> None:
+    """What was set aside belongs to no batch: its events are the system's."""
+    before = _aside_until(keeping.rules, keeping.at)
+    about = f"{step.category.value} {step.subject}"
+    if database.read(lambda tx: retention.client_kept_by(tx, step.category, step.subject)) is not None:
+        return
+    database.run(lambda tx: trail.note(tx, "retention:clearing", about))
+    count = keeping.files.destroy_set_aside(step.subject, before)
+    database.run(lambda tx: trail.note(tx, "retention:cleared", f"{about} {count}"))
 
 
 def _named(tx: Connection, step: Step) -> list[str]:

@@ -178,11 +178,12 @@ class Work(StrEnum):
     DROP = "drop"
     DESTROY = "destroy"
     EMPTY = "empty"  # personal data or files of a batch
+    CLEAR = "clear"  # files of a client that were set aside
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """Something that is due. ``subject``: a partition or a batch; ``kept_by``: why it must not be done now."""
+    """Something due. ``subject``: a partition, a batch or a client; ``kept_by``: why it must not be done now."""
 
     work: Work
     category: Category

@@ -19,9 +19,11 @@ import os
 import re
 import secrets
 import shutil
+import stat
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
 from domain import catalogue
@@ -45,6 +47,9 @@ class ArchivedTotals:
     status: os.stat_result
 
 
+_ASIDE = ("duplicates", "quarantine")
+
+
 class BatchFiles:
     """The folders of one installation. Holds no state: everything is in the file system."""
 
@@ -55,7 +60,7 @@ class BatchFiles:
     def prepare(self) -> None:
         """Make the folders that are missing, readable by their owner alone."""
         with _our_errors():
-            for folder in (self.import_dir, *(self.home / name for name in ("batches", "duplicates", "quarantine"))):
+            for folder in (self.import_dir, *(self.home / name for name in ("batches", *_ASIDE))):
                 _make_private(folder)
 
     def settled(self, memory: Mapping[str, list[int]], *, settle_seconds: float, now: float) -> Look:
@@ -204,6 +209,23 @@ class BatchFiles:
             with _held(path) as held:
                 return _move_aside(held, folder, name or path.name, _note(error))
 
+    def clients_set_aside(self, before: datetime) -> list[str]:
+        """Whose files lie aside since before that moment."""
+        folders = (folder for kind in _ASIDE for folder in _entries(self.home / kind))
+        return sorted({folder.name for folder in folders if any(_older(folder, before))})
+
+    def destroy_set_aside(self, client: str, before: datetime) -> int:
+        """Remove them, and their notes: how many. Killed in between, the rest goes next time."""
+        count = 0
+        with _our_errors():
+            for folder in (self.home / kind / safe_label(client) for kind in _ASIDE):
+                for path in list(_older(folder, before)):
+                    path.unlink(missing_ok=True)
+                    count += 1
+                if folder.exists():
+                    sync_folder(folder)
+        return count
+
     def _aside(self, kind: str, client: str) -> Path:
         return _make_private(self.home / kind / safe_label(client))
 
@@ -212,6 +234,21 @@ class BatchFiles:
             known = json.loads((self.batch_dir(batch_id) / _ORIGIN).read_text(encoding="ascii"))
             return bool(known == _identity(path.lstat()))
         return False
+
+
+def _older(folder: Path, before: datetime) -> Iterator[Path]:
+    """Files that nobody moved or changed since: a dropped file comes with a time of its own."""
+    for path in _entries(folder):
+        with suppress(OSError):
+            status = path.lstat()
+            if stat.S_ISREG(status.st_mode) and max(status.st_mtime, status.st_ctime) < before.timestamp():
+                yield path
+
+
+def _entries(folder: Path) -> list[Path]:
+    with suppress(OSError):
+        return sorted(folder.iterdir())
+    return []
 
 
 # -- moving -----------------------------------------------------------------------------------------------------------

@@ -262,6 +262,18 @@ def kept_by(tx: Connection, category: Category, names: Sequence[str]) -> str | N
     return found
 
 
+def client_kept_by(tx: Connection, category: Category, client: str) -> str | None:
+    """What keeps a client's files that belong to no batch: a hold on the category, the client, or a batch of it."""
+    query = text("""
+        select 'hold-' || h.hold_id from legal_holds h where h.lifted_at is null
+           and (h.scope = 'category' and h.subject = :category or h.scope = 'client' and h.subject = :client
+                or h.scope = 'batch' and exists
+                   (select from batches b where b.batch_id = h.subject and b.client = :client))
+        order by h.hold_id limit 1""")
+    found: str | None = tx.execute(query, {"category": category.value, "client": client}).scalar()
+    return found
+
+
 # -- batches -----------------------------------------------------------------------------------------------------------
 
 

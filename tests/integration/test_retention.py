@@ -5,6 +5,7 @@ The clock of what is kept by the month is one function of the database (``moment
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -19,7 +20,7 @@ from audit.anchoring import make_anchor
 from audit.cold_export import read_rows
 from audit.retention import Keeping
 from audit.verification import Verification, verify
-from domain.errors import BulkOrdersError, OperationRefused
+from domain.errors import BulkOrdersError, FileRefused, OperationRefused
 from domain.retention import Category, RetentionRules, Step
 from orchestration import bindings
 from orchestration.settings import Settings
@@ -96,7 +97,9 @@ class Life:
         return [f"{one.step.work} {one.step.subject}" for one in done if one.step.kept_by is None]
 
     def plan(self, at: datetime | None = None, rules: RetentionRules | None = None) -> list[Step]:
-        found = self.database.read(lambda tx: retention.plan(tx, rules or self.settings.retention_rules, at or self.at))
+        files = self.installation.files
+        wanted = rules or self.settings.retention_rules
+        found = self.database.read(lambda tx: retention.plan(tx, wanted, at or self.at, files))
         return list(found)
 
     def verified(self) -> Verification:
@@ -434,6 +437,31 @@ def test_personal_data_and_files_of_an_old_batch_go_and_the_batch_stays(life: Li
         ("retention:destroyed", "files"),
     ]
     assert life.run(keeping) == []
+
+
+def test_files_that_were_set_aside_go_when_their_time_is_over(life: Life) -> None:
+    def aside(client: str) -> set[str]:
+        folders = (life.installation.files.home / kind / client for kind in ("duplicates", "quarantine"))
+        return {path.name for folder in folders if folder.exists() for path in folder.iterdir()}
+
+    for client in ("shop", "held"):
+        dropped = life.installation.files.import_dir / client / "名簿.csv"
+        dropped.parent.mkdir(parents=True)
+        dropped.write_bytes(b"x")
+        os.utime(dropped, (0, 0))  # as old as its sender's clock says
+        life.installation.files.quarantine(dropped, client, FileRefused("FILE-UNREADABLE"))
+    hold(life, "client", "held")
+    life.settings = replace(Settings(home=life.settings.home), retention_files_months=4)
+
+    assert life.run() == []
+    life.at = datetime.now(UTC).replace(day=1, year=datetime.now(UTC).year + 1)
+    assert [step.kept_by is None for step in life.plan() if step.subject in ("shop", "held")] == [False, True]
+    assert life.run() == ["clear shop"]
+    assert aside("shop") == set()
+    assert aside("held") == {"名簿.csv", "名簿.csv.note.txt"}
+    told = life.installation.execute("select event, reason from audit_events where event like 'retention:clear%%'")
+    assert told == [("retention:clearing", "files shop"), ("retention:cleared", "files shop 2")]
+    assert life.run() == []
 
 
 def test_a_store_that_is_away_or_unknown_gets_one_clear_error(old: Life, tmp_path: Path) -> None:
