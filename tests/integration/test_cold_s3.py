@@ -1,4 +1,4 @@
-"""Cold storage in S3, against a server that speaks S3. Needs the extra `cold-s3` and moto; skipped without them."""
+"""Cold storage in S3, against a server that speaks S3."""
 
 from __future__ import annotations
 
@@ -7,21 +7,18 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import boto3
 import pytest
+from moto.server import ThreadedMotoServer
 
 from domain.errors import TransientError
 from resources.cold_store import ColdPlace, ColdStore
-
-pytest.importorskip("s3fs")
-moto_server = pytest.importorskip("moto.server")
 
 
 @pytest.fixture
 def s3(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     """A bucket with object lock on a server of its own."""
-    import boto3
-
-    server = moto_server.ThreadedMotoServer(ip_address="127.0.0.1", port=0)
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0)
     server.start()
     host, port = server.get_host_and_port()
     for name, value in (
