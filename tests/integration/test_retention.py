@@ -18,9 +18,10 @@ from sqlalchemy import make_url, text
 from audit import retention
 from audit.anchoring import make_anchor
 from audit.cold_export import read_rows
+from audit.pack.making import Archive, pack
 from audit.retention import Keeping
 from audit.verification import Verification, verify
-from domain.errors import BulkOrdersError, FileRefused, OperationRefused
+from domain.errors import BulkOrdersError, FileRefused, OperationRefused, TerminalError
 from domain.retention import Category, RetentionRules, Step
 from orchestration import bindings
 from orchestration.settings import Settings
@@ -34,6 +35,10 @@ from resources.database.database import Database
 from tests.integration.batches import Installation
 
 _CLOCK = "create or replace function bulk_orders.moment() returns timestamptz language sql volatile as $$ select {} $$"
+
+
+_WARM = """select c.relname from pg_class c join pg_tablespace t on t.oid = c.reltablespace
+           where t.spcname = 'warm_of_the_test' and c.relkind = 'r'"""
 
 
 class Life:
@@ -183,6 +188,37 @@ def test_an_exported_month_is_what_the_database_held(old: Life) -> None:
     assert path.stat().st_mode & 0o777 == 0o400
     assert old.faults() == []
     assert old.installation.execute("select to_regclass('audit_events_2030_01') is null") == [(True,)]
+
+
+def test_no_pack_is_made_of_a_batch_whose_first_months_are_cold(old: Life, tmp_path: Path) -> None:
+    keys = trusted_keys(old.settings.signing_key_file)
+    archive = Archive(old.installation.files, AnchorFolder(old.settings.anchors_dir), old.key, keys)
+    old.run()
+
+    with pytest.raises(TerminalError, match="AUDIT-PACK-COLD") as refused:
+        pack(old.database, archive, "batch-1", [], tmp_path / "pack.zip")
+    assert refused.value.facts["partition"] == "audit_events_2030_01"
+    assert list(tmp_path.glob("*.zip*")) == []
+
+
+def test_warm_months_move_to_other_disks_once_and_are_verified_there(old: Life) -> None:
+    with psycopg.connect(old.installation.url, autocommit=True) as connection:
+        connection.execute("set allow_in_place_tablespaces = on")
+        connection.execute("create tablespace warm_of_the_test location ''")
+        connection.execute("grant create on tablespace warm_of_the_test to bulk_orders_owner")
+    try:
+        old.settings = replace(old.settings, retention_trail="3/9/18", warm_tablespace="warm_of_the_test")
+        done = [one for one in old.run() if "audit_events" in one]
+
+        assert done == ["warm audit_events_2030_01", "warm audit_events_2030_02"]
+        assert {"audit_events_2030_01", "audit_events_2030_02"} <= {name for (name,) in old.installation.execute(_WARM)}
+        assert old.faults() == []
+        assert [one for one in old.run() if "audit_events" in one] == []
+    finally:
+        for (table,) in old.installation.execute(_WARM):
+            old.installation.execute("select warm_partition(%s, 'pg_default')", table)
+        with psycopg.connect(old.installation.url, autocommit=True) as connection:
+            connection.execute("drop tablespace warm_of_the_test")
 
 
 def test_killed_anywhere_nothing_is_lost_and_the_next_run_ends_it(old: Life, monkeypatch: pytest.MonkeyPatch) -> None:
