@@ -66,7 +66,7 @@ class ColdStore:
         """
         hasher = hashlib.sha256()
         try:
-            with self._opened() as (system, root), system.open(f"{root}/{name}", "rb") as file:
+            with self._opened(FileNotFoundError) as (system, root), system.open(f"{root}/{name}", "rb") as file:
                 while chunk := file.read(_CHUNK):
                     hasher.update(chunk)
         except FileNotFoundError:
@@ -80,7 +80,7 @@ class ColdStore:
             TransientError: SYS-COLD-STORE.
         """
         try:
-            with self._opened() as (system, root), system.open(f"{root}/{name}", "rb") as file:
+            with self._opened(FileNotFoundError) as (system, root), system.open(f"{root}/{name}", "rb") as file:
                 return bytes(file.read()).decode(errors="replace")
         except FileNotFoundError:
             return None
@@ -89,7 +89,7 @@ class ColdStore:
         """A copy of what is stored, to read it back.
 
         Raises:
-            TransientError: SYS-COLD-STORE.
+            TransientError: SYS-COLD-STORE; also when nothing is stored under this name.
         """
         with self._opened() as (system, root), system.open(f"{root}/{name}", "rb") as file:
             with open(os.open(target, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as copy:
@@ -101,7 +101,7 @@ class ColdStore:
         Raises:
             TransientError: SYS-COLD-STORE; a lock of S3 is not over yet, say.
         """
-        with suppress(FileNotFoundError), self._opened() as (system, root):
+        with suppress(FileNotFoundError), self._opened(FileNotFoundError) as (system, root):
             target = f"{root}/{name}"
             if _is_local(system):
                 with suppress(FileNotFoundError):
@@ -119,15 +119,15 @@ class ColdStore:
         return options
 
     @contextmanager
-    def _opened(self) -> Iterator[tuple[Any, str]]:
-        """The file system and our place in it; its errors, which may tell of credentials, end here."""
+    def _opened(self, *passing: type[Exception]) -> Iterator[tuple[Any, str]]:
+        """The file system and our place in it; its errors may tell of credentials and end here, ``passing`` apart."""
         try:
             if self._known is None:
                 self._known = _connected(self.place.url)
             yield self._known
-        except FileNotFoundError:
-            raise
         except SettingRefused:
+            raise
+        except passing:
             raise
         except Exception as error:
             raise TransientError("SYS-COLD-STORE", kind=type(error).__name__) from None

@@ -10,6 +10,7 @@ from typing import Any
 import boto3
 import pytest
 from moto.server import ThreadedMotoServer
+from s3fs import S3FileSystem
 
 from domain.errors import TransientError
 from resources.cold_store import ColdPlace, ColdStore
@@ -28,6 +29,7 @@ def s3(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
         ("AWS_DEFAULT_REGION", "ap-northeast-1"),
     ):
         monkeypatch.setenv(name, value)
+    S3FileSystem.clear_instance_cache()  # it would go on to talk to the server of the test before
     client = boto3.client("s3")
     client.bucket = f"cold-{port}"  # the server's memory is one for all tests
     client.create_bucket(
@@ -62,7 +64,11 @@ def test_a_month_in_s3_is_encrypted_with_the_key_and_locked_until_its_time_is_ov
 def test_a_bucket_that_is_not_there_gets_our_one_error(s3: Any, tmp_path: Path) -> None:
     source = tmp_path / "month.parquet"
     source.write_bytes(b"x")
-    with pytest.raises(TransientError) as refused:
-        ColdStore(ColdPlace("s3://nowhere/trail")).put("a.parquet", source, datetime.now(UTC))
+    store = ColdStore(ColdPlace("s3://nowhere/trail"))
+    with pytest.raises(TransientError) as put:
+        store.put("a.parquet", source, datetime.now(UTC))
+    with pytest.raises(TransientError) as fetched:
+        store.fetch("a.parquet", tmp_path / "back")
 
-    assert refused.value.code == "SYS-COLD-STORE"
+    assert (put.value.code, fetched.value.code) == ("SYS-COLD-STORE", "SYS-COLD-STORE")
+    assert put.value.facts == fetched.value.facts == {"kind": "FileNotFoundError"}  # what the server said
