@@ -12,17 +12,19 @@ from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-
-import dagster as dg
+from typing import TYPE_CHECKING
 
 from domain import roles
 from domain.errors import BulkOrdersError, OperationRefused, SettingRefused
 from domain.guards import person_of
 from domain.roles import Duty, Roles
-from orchestration.jobs import OPERATION_JOBS, PROCESS_BATCH
+from orchestration.job_names import OPERATION_JOBS, PROCESS_BATCH
 from orchestration.settings import Settings
 from resources.database import batches, trail
 from resources.database.database import Database
+
+if TYPE_CHECKING:
+    import dagster as dg
 
 _NOTHING: frozenset[Duty] = frozenset()
 _FOR_ADMINISTRATORS = frozenset({Duty.ADMINISTER})

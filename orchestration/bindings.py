@@ -1,92 +1,34 @@
-"""With what: the resources of the definitions, made from the settings when a run needs them and not before.
+"""With what: what the settings name, opened. Without Dagster, so that a command is there at once.
 
-Plain objects, not configuration: Dagster shows configuration in its UI, and a database address holds a password.
+``run_resources.py`` has what a run of Dagster needs besides.
 """
 
-from collections.abc import Iterator, Mapping
+from __future__ import annotations
+
+from collections.abc import Mapping
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING
 
-import dagster as dg
-
-from assets.boundary import resource_boundary
-from assets.effects.lane import LaneLimits
-from assets.effects.work import EffectLimits, Services
 from assets.validated_csv.limits import ReadingLimits
-from audit.retention import Keeping
 from domain.errors import SettingRefused
 from domain.guards import GuardLimits
-from domain.outcomes import Patience
 from domain.profiles import ServiceProfile, load_profile
 from domain.states import EffectKind
-from orchestration import access
 from orchestration.settings import Settings
-from orchestration.trail_of_runs import begin_run, end_run
-from orchestration.version import code_version
 from resources.anchor_keys import open_signing_key
 from resources.batch_files import BatchFiles
 from resources.client_profiles import ClientProfiles
 from resources.cold_store import ColdPlace, ColdStore
-from resources.database import keys, run_lease
+from resources.database import keys
 from resources.database.connection import Actor
 from resources.database.database import Database
 from resources.database.per_process import PerProcess
 from resources.encryption import Vault
 from resources.key_sources import KeySource
-from resources.services.notifications import NotificationService
-from resources.services.payments import PaymentService
 from resources.sheet_folder import KeySheets
 
-
-def make_resources(settings: Settings) -> Mapping[str, Any]:
-    """Dagster's resources by the names the assets ask for."""
-
-    @dg.resource(description="The business database, in the name of this run; holds the run's lease.")
-    def database(context: dg.InitResourceContext) -> Iterator[Database]:
-        run_id = context.run.run_id if context.run is not None else ""
-        with resource_boundary():
-            url = database_url(settings)
-        with run_lease.held_lease(url, run_id):
-            connected = open_database(settings, Actor(_actor(context), run_id, code_version()))
-            try:
-                with resource_boundary():
-                    access.of_run(settings, connected, context.run)
-                    begin_run(settings, connected, context.run, context.instance)
-                yield connected
-                end_run(settings, connected, context.run, context.log)
-            finally:
-                connected.dispose()
-
-    @dg.resource(required_resource_keys={"database"}, description="Encrypts and opens personal data.")
-    def vault(context: dg.InitResourceContext) -> Vault:
-        opened: Database = context.resources.database
-        with resource_boundary():
-            return admitted_vault(settings, opened)
-
-    @dg.resource(description="The folders of batches.")
-    def batch_files(_: dg.InitResourceContext) -> BatchFiles:
-        return open_batch_files(settings)
-
-    @dg.resource(description="The payment and the notification service.")
-    def services(_: dg.InitResourceContext) -> Services:
-        with resource_boundary():
-            return make_services(settings)
-
-    @dg.resource(description="Who may do what.")
-    def roles_in_force(_: dg.InitResourceContext) -> access.Access:
-        with resource_boundary():
-            return access.load(settings)
-
-    return {
-        "database": database,
-        "vault": vault,
-        "batch_files": batch_files,
-        "services": services,
-        "effect_limits": effect_limits(settings),
-        "reading_limits": reading_limits(settings),
-        "client_profiles": client_profiles(settings),
-        "access": roles_in_force,
-    }
+if TYPE_CHECKING:
+    from audit.retention import Keeping
 
 
 def database_url(settings: Settings) -> str:
@@ -138,6 +80,8 @@ def keeping(settings: Settings, at: datetime) -> Keeping:
     Raises:
         KeyRefused: the key that signs is none.
     """
+    from audit.retention import Keeping  # with Arrow, which no other command has a use for
+
     return Keeping(
         rules=settings.retention_rules,
         at=at,
@@ -160,26 +104,6 @@ def open_batch_files(settings: Settings) -> BatchFiles:
     files = BatchFiles(settings.home.absolute(), settings.watched_dir.absolute())
     files.prepare()
     return files
-
-
-def make_services(settings: Settings) -> Services:
-    """Both services with their profiles.
-
-    Raises:
-        SettingRefused: an address is missing, or a profile cannot be read.
-    """
-    payments_url, notifications_url = settings.payment_service_url, settings.notification_service_url
-    if payments_url is None:
-        raise SettingRefused("SYS-SETTING-MISSING", variable="PAYMENT_SERVICE_URL")
-    if notifications_url is None:
-        raise SettingRefused("SYS-SETTING-MISSING", variable="NOTIFICATION_SERVICE_URL")
-    profiles = make_profiles(settings)
-    return Services(
-        PaymentService(payments_url, profiles[EffectKind.PAYMENT], settings.payment_timeout_seconds),
-        NotificationService(
-            notifications_url, profiles[EffectKind.NOTIFICATION], settings.notification_timeout_seconds
-        ),
-    )
 
 
 def make_profiles(settings: Settings) -> Mapping[EffectKind, ServiceProfile]:
@@ -215,17 +139,6 @@ def client_profiles(settings: Settings) -> ClientProfiles:
     return ClientProfiles(settings.client_profiles_dir)
 
 
-def effect_limits(settings: Settings) -> EffectLimits:
-    """How much is done at once, and how often before a person is asked."""
-    patience = Patience(max_attempts=settings.max_attempts)
-    return EffectLimits(
-        payments=LaneLimits(settings.payment_concurrency, settings.claim_chunk, patience),
-        notifications=LaneLimits(settings.notification_concurrency, settings.claim_chunk, patience),
-        cooldown_seconds=settings.pause_seconds,
-        guards=guard_limits(settings),
-    )
-
-
 def guard_limits(settings: Settings) -> GuardLimits:
     """When payments stop before the rest is paid, and above which amount a second person approves."""
     return GuardLimits(
@@ -236,10 +149,3 @@ def guard_limits(settings: Settings) -> GuardLimits:
         approval_above_jpy=settings.approval_above_jpy,
         near_duplicate_days=settings.near_duplicate_days,
     )
-
-
-def _actor(context: dg.InitResourceContext) -> str:
-    tags = context.run.tags if context.run is not None else {}
-    sensor, schedule = tags.get("dagster/sensor_name"), tags.get("dagster/schedule_name")
-    by_itself = f"sensor:{sensor}" if sensor else f"schedule:{schedule}" if schedule else "dagster"
-    return tags.get("launched_by") or by_itself

@@ -14,9 +14,9 @@ from assets.created_orders.asset import created_orders
 from assets.effects.asset import payments_and_notifications
 from assets.validated_csv.asset import validated_csv
 from orchestration import operation_jobs
-from orchestration.bindings import make_resources
 from orchestration.health.asset import health_asset, health_sensor, verification_schedule
 from orchestration.jobs import process_batch
+from orchestration.run_resources import make_resources
 from orchestration.schedules import anchor_schedule, retention_schedule
 from orchestration.sensors import import_sensor
 from orchestration.settings import Settings

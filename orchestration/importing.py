@@ -22,7 +22,7 @@ from assets.validated_csv.totals import side_totals
 from domain.client_profile import ClientProfile
 from domain.errors import BatchPaused
 from domain.identity import client_slug
-from domain.states import FINISHED_BATCH, BatchState
+from domain.states import FINISHED_BATCH, BatchState, EffectKind
 from orchestration import operations
 from orchestration.account import account_name
 from orchestration.admission import admit, beside
@@ -30,7 +30,7 @@ from orchestration.bindings import (
     admitted_vault,
     client_profiles,
     guard_limits,
-    make_services,
+    make_profiles,
     open_batch_files,
     open_database,
     reading_limits,
@@ -134,15 +134,15 @@ class Importer:
         Raises:
             FileRefused: the whole file would be refused.
         """
-        services = make_services(self._settings)
+        profiles = make_profiles(self._settings)
         return forecast(
             path,
             client,
             reading_limits(self._settings),
             self._database,
             self._vault,
-            payments=services.payments.profile,
-            notifications=services.notifications.profile,
+            payments=profiles[EffectKind.PAYMENT],
+            notifications=profiles[EffectKind.NOTIFICATION],
             profile=self._profile_of(client),
             guards=guard_limits(self._settings),
         )

@@ -1,13 +1,8 @@
-"""The job of a batch, from its file to its report, and the names of the jobs by which people act on one."""
+"""The job of a batch, from its file to its report."""
 
 import dagster as dg
 
-PROCESS_BATCH = "process_batch"
-OPERATION_JOBS = frozenset(
-    {"redrive_batch", "pause_batch", "continue_batch", "cancel_batch", "approve_batch", "decide_review"}
-    | {"accept_near_duplicates"}
-)
-"""What people do with a batch (``orchestration/operation_jobs.py``): never queued, and no work on the batch."""
+from orchestration.job_names import PROCESS_BATCH
 
 process_batch = dg.define_asset_job(
     PROCESS_BATCH,

@@ -12,7 +12,7 @@ import dagster as dg
 
 from assets.partitions import BATCHES
 from orchestration.definitions import build_defs
-from orchestration.jobs import PROCESS_BATCH
+from orchestration.job_names import PROCESS_BATCH
 from orchestration.settings import Settings
 
 

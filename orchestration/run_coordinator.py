@@ -17,7 +17,7 @@ from dagster._core.workspace.context import WorkspaceRequestContext
 from assets.boundary import resource_boundary
 from domain.errors import OperationRefused
 from domain.guards import is_account
-from orchestration.jobs import OPERATION_JOBS
+from orchestration.job_names import OPERATION_JOBS
 from orchestration.settings import Settings
 
 LAUNCHED_BY = "launched_by"

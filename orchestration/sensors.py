@@ -17,7 +17,7 @@ from domain.identity import client_slug
 from domain.states import BatchState
 from orchestration.admission import admit, beside_dropped
 from orchestration.bindings import client_profiles, kept_database, open_batch_files
-from orchestration.jobs import OPERATION_JOBS, PROCESS_BATCH
+from orchestration.job_names import OPERATION_JOBS, PROCESS_BATCH
 from orchestration.settings import Settings
 from orchestration.version import code_version
 from resources.batch_files import BatchFiles

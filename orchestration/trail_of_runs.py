@@ -15,7 +15,7 @@ from audit.anchoring import make_anchor
 from audit.restored import refuse_rolled_back
 from domain.errors import BulkOrdersError
 from orchestration import access
-from orchestration.jobs import PROCESS_BATCH
+from orchestration.job_names import PROCESS_BATCH
 from orchestration.settings import Settings
 from resources.anchor_folder import AnchorFolder
 from resources.anchor_keys import open_signing_key

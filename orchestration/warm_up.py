@@ -27,7 +27,7 @@ _NEEDED = [
 
 def _load_definitions() -> None:
     from orchestration.definitions import build_defs
-    from orchestration.jobs import PROCESS_BATCH
+    from orchestration.job_names import PROCESS_BATCH
     from orchestration.settings import Settings
 
     build_defs(Settings()).resolve_job_def(PROCESS_BATCH)

@@ -23,7 +23,7 @@ from assets.validated_csv.source_table import SourceTable
 from assets.validated_csv.validation import Validation
 from domain.issues import CellReading, RowIssue
 from domain.states import RowState
-from resources.database.import_rows import STORED_ROW
+from resources.database.row_storage import STORED_ROW
 from resources.encryption import Vault
 
 _KEYED_AT_ONCE = 2_000

@@ -24,7 +24,7 @@ from domain.errors import FileRefused, InvariantBroken
 from domain.states import BatchState
 from resources.batch_files import BatchFiles
 from resources.client_profiles import ClientProfiles
-from resources.database import batches, books, import_rows, keys, orders, repairs, trail
+from resources.database import batches, books, import_rows, keys, orders, repairs, row_storage, trail
 from resources.database.batches import Batch
 from resources.database.books import Books
 from resources.database.database import BatchHold, Database
@@ -117,7 +117,7 @@ def _store(tx: Connection, batch: Batch, file: JudgedFile, vault: Vault, test_sy
     for part in file.parts():
         refuse_deidentified(part.table.header, installation, test_system=test_system)
         rows = stored_rows(batch.batch_id, batch.client, part.table, part.validation, vault)
-        import_rows.store(tx, batch.batch_id, rows)
+        row_storage.store(tx, batch.batch_id, rows)
     if file.repaired is None:
         refuse_without_totals(file.last.profile, file.beside, batch.source_name)
     if file.last.sha256 != batch.file_sha256:

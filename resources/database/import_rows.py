@@ -1,71 +1,19 @@
-"""The rows of a file as they are kept: every one of them, accepted or rejected, its cells encrypted."""
+"""The rows of a file as they are kept: every one of them, accepted or rejected, its cells encrypted.
+
+``row_storage.py`` puts them there.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date
 from typing import Any
 
-import pyarrow as arrow
-from pgpq import ArrowToPostgresBinaryEncoder
-from pgpq.encoders import LargeStringEncoderBuilder
-from pgpq.schema import Jsonb
 from sqlalchemy import Connection, text
 
 from domain.issues import CellReading, RowIssue
 from domain.states import RowState
-
-STORED_ROW = arrow.schema(
-    {
-        "import_row_number": arrow.int32(),
-        "line_number": arrow.int32(),
-        "state": arrow.large_string(),
-        "cells": arrow.large_binary(),
-        "issues": arrow.large_string(),
-        "readings": arrow.large_string(),
-        "order_number": arrow.large_string(),
-        "item_code": arrow.large_string(),
-        "item_name": arrow.large_string(),
-        "quantity": arrow.int32(),
-        "amount": arrow.int32(),
-        "ordered_on": arrow.date32(),
-        "likeness": arrow.int64(),
-        "order_row": arrow.int32(),
-        "order_amount": arrow.int32(),
-        "items": arrow.large_string(),
-    }
-)
-"""One row of the file: the table's columns, ``issues``, ``readings`` and ``items`` as JSON. Of a rejected row only its
-cells, issues and readings are kept.
-
-Where several rows are one order, ``amount`` is what the row adds to it; each further row has the number of the first as
-``order_row``, and the first the order's yen and its items.
-"""
-
-_COPIED = STORED_ROW.insert(0, arrow.field("batch_id", arrow.large_string()))
-_JSON = ("issues", "readings", "items")
-
-
-def store(tx: Connection, batch_id: str, rows: Iterable[arrow.RecordBatch]) -> None:
-    """COPY rows of a file, ``STORED_ROW`` each, in one go. By whole columns: row by row took 35 ms per 10,000."""
-    driver = tx.connection.driver_connection
-    assert driver is not None
-    encoder = _encoder()
-    statement = f"copy import_rows ({', '.join(_COPIED.names)}) from stdin (format binary)"
-    with driver.cursor() as cursor, cursor.copy(statement) as copy:
-        copy.write(encoder.write_header())
-        for part in rows:
-            of_batch = arrow.repeat(arrow.scalar(batch_id, arrow.large_string()), len(part))
-            copy.write(encoder.write_batch(arrow.record_batch([of_batch, *part.columns], schema=_COPIED)))
-        copy.write(encoder.finish())
-
-
-def _encoder() -> ArrowToPostgresBinaryEncoder:
-    builders = {field.name: ArrowToPostgresBinaryEncoder.infer_encoder(field) for field in _COPIED}
-    for name in _JSON:
-        builders[name] = LargeStringEncoderBuilder.new_with_output(_COPIED.field(name), Jsonb())
-    return ArrowToPostgresBinaryEncoder.new_with_encoders(_COPIED, builders)
 
 
 def issue_counts(tx: Connection, batch_id: str) -> list[tuple[str, str, int]]:

@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import Connection, make_url, text
 
 from domain.errors import BulkOrdersError, DatabaseUnavailable, InvariantBroken, SettingRefused
-from resources.database import import_rows, keys
+from resources.database import keys, row_storage
 from resources.database.connection import Actor, connect_once
 from resources.database.database import Database
 from resources.encryption import Vault
@@ -59,7 +59,7 @@ def unfit_value_in_copy(tx: Connection) -> None:
 def copied(tx: Connection, **row: object) -> None:
     """A row that breaks a rule of its table, or of which a value is none."""
     whole = {"line_number": 1, "state": "rejected", "cells": CANARY.encode(), "order_number": CANARY, **row}
-    import_rows.store(tx, "none", [arrow.RecordBatch.from_pylist([whole], schema=import_rows.STORED_ROW)])
+    row_storage.store(tx, "none", [arrow.RecordBatch.from_pylist([whole], schema=row_storage.STORED_ROW)])
 
 
 WORKS = [

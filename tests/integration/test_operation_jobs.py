@@ -21,7 +21,7 @@ from orchestration import dagster_home, run_batch, sensors
 from orchestration.admission import admit
 from orchestration.bindings import open_batch_files, open_database
 from orchestration.definitions import build_defs
-from orchestration.jobs import OPERATION_JOBS, PROCESS_BATCH
+from orchestration.job_names import OPERATION_JOBS, PROCESS_BATCH
 from orchestration.operation_jobs import JOBS
 from orchestration.settings import Settings
 from resources.database import batches

@@ -14,7 +14,7 @@ from assets.validated_csv.order_file import read_order_tables
 from assets.validated_csv.reading import csv_file, dialect, octets
 from assets.validated_csv.work import Validated, validate_batch
 from domain.errors import FileRefused
-from resources.database import import_rows
+from resources.database import row_storage
 from tests.integration.batches import Installation, order_row
 
 ROWS = 60
@@ -46,7 +46,7 @@ def stored(installation: Installation, batch_id: str) -> list[tuple[int, int, st
 
 
 class AfterParts:
-    """Does something once, when so many parts have been stored."""
+    """Stands where ``row_storage`` stood in ``work``, and does something once, when so many parts have been stored."""
 
     def __init__(self, parts: int, what: Callable[[Connection], None]) -> None:
         self.parts = parts
@@ -54,19 +54,11 @@ class AfterParts:
         self.stored = 0
 
     def store(self, tx: Connection, *arguments: object) -> None:
-        import_rows.store(tx, *arguments)  # type: ignore[arg-type] # as it came
+        row_storage.store(tx, *arguments)  # type: ignore[arg-type] # as it came
         self.stored += 1
         self._left -= 1
         if self._left == 0:
             self._what(tx)
-
-
-class Store:
-    """Stands where ``import_rows`` stood in ``work``."""
-
-    def __init__(self, after: AfterParts) -> None:
-        self.store = after.store
-        self.issue_counts = import_rows.issue_counts
 
 
 def test_every_row_of_every_part_is_stored_once_and_opens_again(installation: Installation):
@@ -117,7 +109,7 @@ def test_ended_between_two_parts_nothing_is_there_and_the_next_run_stores_all(
     batch_id = installation.admitted(installation.write(rows_with_a_repetition()))
     after = AfterParts(3, end)
     with monkeypatch.context() as patched:
-        patched.setattr(work, "import_rows", Store(after))
+        patched.setattr(work, "row_storage", after)
         with pytest.raises(KeyboardInterrupt):
             validated(installation, batch_id)
     assert (after.stored, stored(installation, batch_id), installation.batch(batch_id)[0]) == (3, [], "received")
@@ -139,7 +131,7 @@ def test_a_session_that_is_lost_between_two_parts_stores_nothing_twice(
     parts = len(list(read_order_tables(path, ReadingLimits())))
     batch_id = installation.admitted(path)
     after = AfterParts(3, cut)
-    monkeypatch.setattr(work, "import_rows", Store(after))
+    monkeypatch.setattr(work, "row_storage", after)
     validated(installation, batch_id)
 
     assert after.stored == 3 + parts

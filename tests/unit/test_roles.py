@@ -14,7 +14,7 @@ from domain.roles import DUTIES, NEVER_TOGETHER, Duty, Role
 from orchestration import access
 from orchestration.cli.main import COMMANDS, Commands
 from orchestration.definitions import build_defs
-from orchestration.jobs import OPERATION_JOBS
+from orchestration.job_names import OPERATION_JOBS
 from orchestration.settings import Settings
 
 FILE = b"""
