@@ -34,11 +34,10 @@ def _create(tx: Connection, batch_id: str, near_duplicate_days: int) -> Books:
     if batch.state is BatchState.RECEIVED:
         raise InvariantBroken("BATCH-NOT-VALIDATED", batch=batch_id)
     if batch.state is BatchState.VALIDATED:
-        _, rejected = orders.create(
+        batches.read_by_index(tx)
+        orders.create(
             tx, batch_id=batch_id, client=batch.client, source=batch.source_name, group=batch.bulk_import_group
         )
-        if rejected:
-            batches.count_accepted(tx, batch_id)
         near_duplicates.find(tx, batch_id, profile_days(batch.reading, near_duplicate_days))
         batches.move(tx, batch_id, BatchState.ORDERED)
     return books.read(tx, batch_id)

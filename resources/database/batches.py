@@ -205,10 +205,7 @@ def go_on(tx: Connection, batch_id: str, why: BulkOrdersError | None = None) -> 
 def record_file(
     tx: Connection, batch_id: str, columns: Sequence[str], reading: Mapping[str, Any], *, rows: int, amount_jpy: int
 ) -> None:
-    """What validation found in the file: its header and how it was read, all its rows and readable yen.
-
-    The accepted ones are counted.
-    """
+    """What validation found in the file: its header and how it was read, all its rows and readable yen."""
     tx.execute(
         text("""update batches set source_columns = :columns, reading = cast(:reading as jsonb), file_rows = :rows,
                 file_jpy = :jpy where batch_id = :b"""),
@@ -220,17 +217,28 @@ def record_file(
             "jpy": amount_jpy,
         },
     )
-    count_accepted(tx, batch_id)
 
 
-def count_accepted(tx: Connection, batch_id: str) -> None:
-    """Count the accepted rows and their yen."""
-    tx.execute(
+def read_by_index(tx: Connection) -> None:
+    """For the rest of the transaction: no bitmaps.
+
+    The planner takes a batch that has just come for a few rows, and would make and sort a bitmap for each of 10,000
+    looks (105 ms, not 57) or for all of them (13 ms, not 10).
+    """
+    tx.execute(text("set local enable_bitmapscan = off"))
+
+
+def count_accepted(tx: Connection, batch_id: str) -> tuple[str | None, str | None]:
+    """Count the accepted rows and their yen: the lowest and the highest of their order numbers."""
+    lowest, highest = tx.execute(
         text("""update batches b set accepted_rows = r.n, accepted_jpy = r.jpy
-                from (select count(*) as n, coalesce(sum(amount), 0) as jpy from import_rows
-                      where batch_id = :b and state = 'accepted') r where b.batch_id = :b"""),
+                from (select count(*) as n, coalesce(sum(amount), 0) as jpy,
+                             min(order_number) as lowest, max(order_number) as highest
+                      from import_rows where batch_id = :b and state = 'accepted') r
+                where b.batch_id = :b returning r.lowest, r.highest"""),
         {"b": batch_id},
-    )
+    ).one()
+    return lowest, highest
 
 
 def _batch(row: Any) -> Batch:

@@ -138,7 +138,7 @@ _COUNTS = text(f"""
     from import_rows where batch_id = :b group by state
     union all
     select 'orders', case when paid_at is null then 'unpaid' else 'paid' end, count(*), coalesce(sum(amount), 0), 0
-    from orders where batch_id = :b group by 2
+    from orders where batch_id = :b group by paid_at is null
     union all
     select 'children', batch_id, 1, 0, 0 from batches where parent_batch_id = :b
     union all {_EFFECTS.format(table="payments")}

@@ -27,7 +27,7 @@ from orchestration.admission import admit
 from orchestration.forecast import forecast
 from orchestration.sample import make_sample, write_csv
 from resources.client_profiles import ClientProfiles
-from resources.database import books, import_rows, repairs
+from resources.database import books, repairs, row_storage
 from tests.integration.batches import HEADER, Installation, csv_bytes, order_row
 from tests.integration.repairing import (
     Table,
@@ -366,7 +366,7 @@ class Killed(BaseException):
 
 @pytest.mark.parametrize(
     ("module", "step"),
-    [(repairs, "by_number"), (import_rows, "store"), (repairs, "record"), (repairs, "count_repaired")],
+    [(repairs, "by_number"), (row_storage, "store"), (repairs, "record"), (repairs, "count_repaired")],
 )
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
 def test_killed_while_it_is_taken_in_it_is_taken_in_anew(
