@@ -38,6 +38,7 @@ PATIENCE_SECONDS = 60.0
 """Until something counts as never happening: on a busy machine a start alone takes half of that."""
 
 _DEFINITIONS = """
+import gc
 import os
 import time
 from pathlib import Path
@@ -45,7 +46,9 @@ import dagster as dg
 
 @dg.asset
 def steps(context: dg.AssetExecutionContext, config: dict[str, float]) -> dg.MaterializeResult:
-    Path(os.environ["BULK_ORDERS_HOME"], f"{context.run_id}.pid").write_text(str(os.getpid()))
+    home = Path(os.environ["BULK_ORDERS_HOME"])
+    (home / f"{context.run_id}.frozen").write_text(str(gc.get_freeze_count()))
+    (home / f"{context.run_id}.pid").write_text(str(os.getpid()))
     for number in range(3):
         context.log.info(f"step {number} of 3")
         time.sleep(config["seconds"] / 3)
@@ -192,6 +195,8 @@ def test_a_killed_run_worker_is_noticed_and_every_run_has_a_process_of_its_own(r
     assert victim != other
     assert {victim, other} <= set(forked)
     assert ended == [True, True]
+    left_alone_by_the_collector = int((running.home / f"{second}.frozen").read_text())
+    assert left_alone_by_the_collector > 100_000
 
 
 def test_a_second_one_in_the_same_folder_is_refused_with_the_address_of_the_first(running: Up) -> None:
