@@ -106,13 +106,16 @@ def admit(
             files.archive_copy(path, batch.batch_id, sha256)
         elif not duplicate:
             files.archive(path, batch.batch_id, sha256, totals)
+        elif not keep_original:
+            files.drop_totals(totals)
+            files.set_aside_duplicate(path, client, batch.batch_id, sha256)
     except (FileChanged, FileRefused) as error:
-        if not duplicate:
+        if files.archived(batch.batch_id) is None:
             _refuse(database, batch.batch_id, error)
-        raise
-    if duplicate and not keep_original:
-        files.drop_totals(totals)
-        files.set_aside_duplicate(path, client, batch.batch_id, sha256)
+            raise
+        if path.exists():
+            raise
+        duplicate = True  # somebody else took it at the same moment, and works on it
     return Admission(_reopened(database, batch, client), duplicate)
 
 
