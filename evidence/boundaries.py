@@ -24,7 +24,7 @@ import re
 import signal
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -50,12 +50,13 @@ _PARTS = re.compile(r"/(?:\d+|bo1-[\w-]+)(?=/|$)")
 class Watch:
     """Counts the points of one process; may kill it at one of them.
 
-    ``target``: a point's name, or a number as text: the n-th point from the start, whatever it is.
+    ``targets``: names of points, or numbers as text: the n-th point from the start, whatever it is. The first that is
+    passed is the last.
     """
 
-    def __init__(self, trace: int | None, target: str | None) -> None:
+    def __init__(self, trace: int | None, targets: Collection[str]) -> None:
         self._trace = trace
-        self._target = target
+        self._targets = frozenset(targets)
         self._stage = "start"
         self._passed: Counter[str] = Counter()
         self._total = 0
@@ -67,7 +68,7 @@ class Watch:
         if not trace and kill is None:
             return None
         descriptor = os.open(trace, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600) if trace else None
-        return cls(descriptor, str(kill["at"]) if kill else None)
+        return cls(descriptor, kill["at"] if kill else ())
 
     def enter(self, stage: str) -> None:
         """From here on points belong to this stage."""
@@ -78,7 +79,7 @@ class Watch:
         with self._turn:
             name = self._name(border, label, phase, count=True)
             self._total += 1
-            dies = self._target in (name, str(self._total))
+            dies = not self._targets.isdisjoint((name, str(self._total)))
             if self._trace is not None:
                 os.write(self._trace, f"{name}{KILLED if dies else ''}\n".encode())
             if dies:
@@ -88,7 +89,7 @@ class Watch:
         """Whether the next passing of this border is the last."""
         with self._turn:
             name = self._name(border, label, phase, count=False)
-            return self._target in (name, str(self._total + 1))
+            return not self._targets.isdisjoint((name, str(self._total + 1)))
 
     def _name(self, border: str, label: str, phase: str, *, count: bool) -> str:
         kind = f"{self._stage}|{border}|{label}|{phase}"

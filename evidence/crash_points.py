@@ -3,9 +3,11 @@
 All of them, for all four kinds of service, in the first life of a batch and in those that recover it.
 
 Runs without a kill show the first points. A point is exercised when a forked worker has died of SIGKILL exactly there,
-the batch was then brought to its end, and the checker has judged it. What a life after a kill passes, a look-up for
-instance, is new and is killed at too, until nothing new is found. One batch is killed once per stage, so that a chain
-of kills exercises several points. When all points are done, kills at random points follow until there are enough.
+the batch was then brought to its end, and the checker has judged it. Then points are hunted: life after life of a batch
+dies at the first it meets of those that are not exercised. What a life after a kill passes, a look-up for instance, is
+new and is hunted too, until nothing new is found. Threads take turns differently each time, so that a point may not be
+passed again for long: some batches do one thing at a time. When all points are done, kills at random points follow
+until there are enough.
 """
 
 from __future__ import annotations
@@ -13,8 +15,8 @@ from __future__ import annotations
 import random
 import threading
 import time
-from collections import Counter, deque
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -30,17 +32,18 @@ from evidence.scenario import EvidenceBatch, Ground, NotFinished, Scenario
 POINTS_GOAL = 2_000
 CRASHES_GOAL = 20_000
 _SHORT_POINTS = 10  # per profile
-_ROWS, _BAD_ROWS = 7, 2
-_ROWS_AT_RANDOM = 5
+_ROWS = (7, 2)  # and how many of them bad
+_ROWS_AT_RANDOM = (5, 1)
 _IN_FLIGHT = 4  # per profile; most of their time they wait for settled answers
 _DRY_RUNS = 3
-_TRIES = 4
 _MOST_KILLS = 10
+_HUNTED_AT_ONCE = 5  # by half of the batches; all by the others
+_MOST_VAIN_HUNTS = {"short": 10, "full": 100}  # batches in a row; each new point gives hope again
+_PACES: tuple[dict[str, int], ...] = ({}, {"chunk": 1}, {"concurrency": 1, "chunk": 1})
+"""One thing at a time, a life passes more borders: the sixth commit of a result, say."""
 _LIFE_SECONDS = 90.0
-_STAGES = ("archive", "validated_csv", "created_orders", "effects", "batch_report")
 _KILLED_STATUS = -9
-
-Path_ = tuple[str, ...]
+_NOWHERE = "0"
 
 
 def run(budget: Budget, seed: int) -> list[Line]:
@@ -97,30 +100,15 @@ def _said(witnessed: Counter[str]) -> str:
 
 @dataclass(frozen=True, slots=True)
 class _Task:
-    """Kills in their order, one per life; then the batch is finished. ``then``: tried when it goes another way."""
+    """Where lives are killed, one after the other; then the batch is finished.
 
-    kills: Path_
-    then: tuple[_Task, ...] = ()
+    Each also dies at points that are not exercised yet, of at most so many (``hunted``).
+    """
 
-    @classmethod
-    def for_points(cls, points: Path_, afterwards: Path_) -> _Task:
-        """One kill in each stage, and some at random; what is not reached together is tried alone."""
-        return cls((*points, *afterwards), tuple(_repeated((point,), _TRIES) for point in points))
-
-    @classmethod
-    def for_later_point(cls, before: Path_, point: str) -> _Task:
-        """A point that was passed after the kills ``before``; those of earlier stages are left out at first."""
-        place = _STAGES.index(_stage(point))
-        needed = tuple(kill for kill in before if _STAGES.index(_stage(kill)) >= place)
-        return cls((*needed, point), (_repeated((*before, point), _TRIES),))
-
-
-def _repeated(kills: Path_, times: int) -> _Task:
-    return _Task(kills, (_repeated(kills, times - 1),) if times > 1 else ())
-
-
-def _stage(point: str) -> str:
-    return point.partition("|")[0]
+    kills: tuple[str, ...] = ()
+    hunted: int = 0
+    rows: tuple[int, int] = _ROWS
+    pace: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass
@@ -142,11 +130,10 @@ class Exploration:
         self.name = self.place.profile.name
         self._turn = threading.Condition()
         self._dry_runs = 1 if self.budget.is_short else _DRY_RUNS
-        self._first: dict[str, list[str]] = {stage: [] for stage in _STAGES}
-        self._later: deque[_Task] = deque()
         self._under_way = 0
         self._rng = random.Random(f"{self.seed} {self.name}")
         self._longest = 0
+        self._vain_hunts = 0
 
     def work(self) -> None:
         """Take task after task until there is none."""
@@ -187,55 +174,49 @@ class Exploration:
     def _choose(self) -> _Task | None:
         if self._dry_runs:
             self._dry_runs -= 1
-            return _Task(())
+            return _Task()
         if not self._longest:
             return None  # the first of the dry runs is still under way
-        # In any order: a campaign that is cut short has been everywhere.
-        kills = tuple(points.pop(self._rng.randrange(len(points))) for points in self._first.values() if points)
-        if kills:
-            return _Task.for_points(kills, tuple(self._random_kills(len(_STAGES) - len(kills), later=True)))
-        if self._later:
-            return self._later.popleft()
+        if self.to_do - self.exercised and self._vain_hunts < _MOST_VAIN_HUNTS[self.budget.size]:
+            # Some points are met in the first life alone, some after a kill anywhere; and a campaign that is cut short
+            # has been everywhere: who hunts all of them dies at the first.
+            first = self._rng.choice((_NOWHERE, str(self._rng.randint(1, self._longest))))
+            kills = (first, *[_NOWHERE] * (_MOST_KILLS - 1))
+            hunted = self._rng.choice((_HUNTED_AT_ONCE, len(self.to_do)))
+            return _Task(kills, hunted, pace=self._rng.choice(_PACES))
         if self.crashes < self.crashes_goal:
-            return _Task(tuple(self._random_kills(self._rng.randint(2, _MOST_KILLS))))
+            return _Task(tuple(self._random_kills()), len(self.to_do), rows=_ROWS_AT_RANDOM)
         return None
 
-    def _random_kills(self, count: int, *, later: bool = False) -> list[str]:
+    def _random_kills(self) -> Iterator[str]:
         """Numbers of points: the first life is the longest, a later one has less before it."""
-        if self.budget.is_short:
-            return []
-        return [str(self._rng.randint(1, self._longest // (2 if later or life else 1))) for life in range(count)]
+        for life in range(self._rng.randint(2, _MOST_KILLS)):
+            yield str(self._rng.randint(1, self._longest // (2 if life else 1)))
 
-    def _learn(self, passed: Sequence[str], before: Path_) -> None:
+    def _learn(self, passed: Sequence[str]) -> None:
         with self._turn:
             if self.budget.is_short:
                 # A sample of what the first life passes, drawn anew with every seed.
                 passed = [] if self._longest else self._rng.sample(passed, min(_SHORT_POINTS, len(passed)))
             self._longest = self._longest or len(passed)
-            for point in passed:
-                if point in self.to_do or point.startswith("start|"):
-                    continue
-                self.to_do.add(point)
-                if before:
-                    self._later.append(_Task.for_later_point(before, point))
-                else:
-                    self._first[_stage(point)].append(point)
+            new = {point for point in passed if not point.startswith("start|")} - self.to_do
+            self.to_do |= new
+            self._vain_hunts = 0 if new else self._vain_hunts
             self._turn.notify_all()
 
     # -- one batch ----------------------------------------------------------------------------------------------------
 
     def _run(self, task: _Task) -> None:
-        at_random = bool(task.kills) and "|" not in task.kills[0]
-        batch = self.place.batch(*((_ROWS_AT_RANDOM, 1) if at_random else (_ROWS, _BAD_ROWS)))
+        batch = self.place.batch(*task.rows, **task.pace)
         killed: list[str] = []
         try:
             for kill in task.kills:
-                point = self._life(batch, kill, tuple(killed))
+                point = self._life(batch, {kill, *self._hunted(task, killed)}, killed)
                 if point is None:
                     break
                 killed.append(point)
             else:
-                self._life(batch, None, tuple(killed))
+                self._life(batch, (), killed)
             batch.finish(life_seconds=_LIFE_SECONDS)
             found = [f"{self.name}, kills at {killed}: {violation}" for violation in batch.violations()]
         except NotFinished as stuck:
@@ -243,11 +224,16 @@ class Exploration:
         batch.remove()
         with self._turn:
             self.violations += found
+            self._vain_hunts = 0 if set(killed) & self.to_do - self.exercised else self._vain_hunts + 1
             self.exercised |= set(killed)
             self.deaths[len(killed)] += 1
-            self._try_again(task)
 
-    def _life(self, batch: EvidenceBatch, kill: str | None, before: Path_) -> str | None:
+    def _hunted(self, task: _Task, killed: Sequence[str]) -> list[str]:
+        with self._turn:
+            open_points = sorted(self.to_do - self.exercised - set(killed))
+            return self._rng.sample(open_points, min(task.hunted, len(open_points)))
+
+    def _life(self, batch: EvidenceBatch, kill: Collection[str], before: Sequence[str]) -> str | None:
         """One life; the point it died at, or None when it ended by itself.
 
         Raises:
@@ -260,7 +246,7 @@ class Exploration:
             life.signal()
             raise NotFinished(f"a life of more than {_LIFE_SECONDS:g} s")
         passed, died_at = _read(trace)
-        self._learn(passed, before)
+        self._learn(passed)
         if status == _KILLED_STATUS and died_at:
             with self._turn:
                 self.crashes += 1
@@ -269,12 +255,6 @@ class Exploration:
             with self._turn:
                 self.violations.append(f"{self.name}, kills at {list(before)}: a life ended with {batch.reason()}")
         return None
-
-    def _try_again(self, task: _Task) -> None:
-        """Threads take turns differently each time: a point that was not passed this time is tried again."""
-        for other in task.then:
-            if "|" in other.kills[-1] and other.kills[-1] not in self.exercised:
-                self._later.append(other)
 
 
 def _read(trace: Path) -> tuple[list[str], str | None]:
