@@ -6,7 +6,6 @@ from evidence.seeded_bugs.workshop import Edit, SeededBug
 
 _ENGINE = "tests/integration/test_effects_engine.py::"
 _AFTER_A_DEATH = (f"{_ENGINE}test_what_a_dead_worker_was_sending_is_looked_up_before_it_is_sent",)
-_FENCED = (f"{_ENGINE}test_a_fenced_worker_writes_nothing_more",)
 _SQL = "resources/database/effects.py"
 _OUTCOMES = "domain/outcomes.py"
 _LEDGER = "assets/effects/ledger.py"
@@ -85,7 +84,7 @@ BUGS = (
         "epoch not checked when a result is written",
         "a worker that was replaced overwrites its successor",
         (Edit(_SQL, "and e.state = u.from_state and e.lease_epoch = :epoch", "and e.state = u.from_state"),),
-        _FENCED,
+        ("tests/crash/test_protocol.py::test_a_result_of_a_worker_that_was_replaced_counts_for_nothing",),
     ),
     SeededBug(
         "epoch not checked before a claim",
@@ -157,7 +156,7 @@ BUGS = (
                 "where batch_id = :b and state in ('planned', 'unknown', 'sending')",
             ),
         ),
-        (f"{_ENGINE}test_every_fault_of_a_service_ends_in_exactly_one_effect[payments]",),
+        ("tests/crash/test_protocol.py::test_the_last_row_is_waited_for_when_it_may_be_tried_again",),
     ),
     SeededBug(
         "a paused batch is taken for a finished one",

@@ -18,6 +18,7 @@ from domain.states import EffectKind, EffectState
 from evidence.proxy.listener import Connect, End, Proxy
 from resources.database import effects, orders
 from resources.database.connection import connect_once
+from resources.database.database import BatchHold
 from resources.database.effects import Attempt, Settlement
 from tests.integration.batches import Installation, limits, services, work_through
 
@@ -29,15 +30,20 @@ def installation(database_url: str, tmp_path: Path) -> Iterator[Installation]:
     made.database.dispose()
 
 
+def sent_payment(hold: BatchHold, batch: str, outcome: Outcome) -> Attempt:
+    """The one payment of the batch, claimed, and what became of the call."""
+    plan_payments(hold)
+    with hold.begin() as tx:
+        [claim] = effects.claim(tx, EffectKind.PAYMENT, batch, hold.epoch, 1)
+    return Attempt(claim.order.order_id, 1, "send", datetime.now(UTC), datetime.now(UTC), outcome)
+
+
 def test_a_result_that_comes_late_changes_nothing_that_is_settled(installation: Installation) -> None:
     """The look-up found the payment; then the answer of the call itself arrives, and says something else."""
     batch = installation.ordered(1)
     with installation.database.hold_batch(batch) as hold:
-        plan_payments(hold)
-        with hold.begin() as tx:
-            [claim] = effects.claim(tx, EffectKind.PAYMENT, batch, hold.epoch, 1)
         done = Outcome(OutcomeClass.DONE, remote_id="p-1")
-        sent = Attempt(claim.order.order_id, 1, "send", datetime.now(UTC), datetime.now(UTC), done)
+        sent = sent_payment(hold, batch, done)
         settled = Settlement(sent, EffectState.SENDING, EffectState.DONE)
         late = replace(settled, attempt=replace(sent, outcome=replace(done, remote_id="p-2")))
 
@@ -46,8 +52,36 @@ def test_a_result_that_comes_late_changes_nothing_that_is_settled(installation: 
         with hold.begin() as tx:
             second = effects.settle(tx, EffectKind.PAYMENT, hold.epoch, [late], 1.0)
 
-    assert (first, second) == ({claim.order.order_id}, set())
+    assert (first, second) == ({sent.order_id}, set())
     assert installation.execute("select state, remote_id from payments") == [("done", "p-1")]
+
+
+def test_a_result_of_a_worker_that_was_replaced_counts_for_nothing(installation: Installation) -> None:
+    """Its successor has taken the payment over and is about to look: what it finds counts."""
+    batch = installation.ordered(1)
+    with installation.database.hold_batch(batch) as hold:
+        sent = sent_payment(hold, batch, Outcome(OutcomeClass.DONE, remote_id="p-1"))
+        installation.execute("update payments set lease_epoch = lease_epoch + 1")
+        with hold.begin() as tx:
+            moved = effects.settle(
+                tx, EffectKind.PAYMENT, hold.epoch, [Settlement(sent, EffectState.SENDING, EffectState.DONE)], 1.0
+            )
+
+    assert moved == set()
+    assert installation.execute("select state, remote_id from payments") == [("sending", None)]
+
+
+def test_the_last_row_is_waited_for_when_it_may_be_tried_again(installation: Installation) -> None:
+    batch = installation.ordered(1)
+    with installation.database.hold_batch(batch) as hold:
+        sent = sent_payment(hold, batch, Outcome(OutcomeClass.NOT_DONE, "SVC-RATE-LIMITED"))
+        with hold.begin() as tx:
+            again = Settlement(sent, EffectState.SENDING, EffectState.RETRY_WAIT, wait_seconds=5.0)
+            effects.settle(tx, EffectKind.PAYMENT, hold.epoch, [again], 1.0)
+            seconds = effects.seconds_until_due(tx, EffectKind.PAYMENT, batch)
+
+    assert seconds is not None
+    assert 0 < seconds <= 5
 
 
 def test_orders_that_are_there_are_not_made_again(installation: Installation) -> None:
