@@ -16,7 +16,8 @@ import random
 import threading
 import time
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -36,7 +37,7 @@ _ROWS = (7, 2)  # and how many of them bad
 _ROWS_AT_RANDOM = (5, 1)
 _IN_FLIGHT = 4  # per profile; most of their time they wait for settled answers
 _DRY_RUNS = 3
-_MOST_KILLS = 10
+_MOST_KILLS = {"short": 3, "full": 10}  # of one batch
 _HUNTED_AT_ONCE = 5  # by half of the batches; all by the others
 _MOST_VAIN_HUNTS = {"short": 10, "full": 100}  # batches in a row; each new point gives hope again
 _PACES: tuple[dict[str, int], ...] = ({}, {"chunk": 1}, {"concurrency": 1, "chunk": 1})
@@ -181,16 +182,16 @@ class Exploration:
             # Some points are met in the first life alone, some after a kill anywhere; and a campaign that is cut short
             # has been everywhere: who hunts all of them dies at the first.
             first = self._rng.choice((_NOWHERE, str(self._rng.randint(1, self._longest))))
-            kills = (first, *[_NOWHERE] * (_MOST_KILLS - 1))
+            kills = (first, *[_NOWHERE] * (_MOST_KILLS[self.budget.size] - 1))
             hunted = self._rng.choice((_HUNTED_AT_ONCE, len(self.to_do)))
-            return _Task(kills, hunted, pace=self._rng.choice(_PACES))
+            return _Task(kills, hunted, pace={} if self.budget.is_short else self._rng.choice(_PACES))
         if self.crashes < self.crashes_goal:
             return _Task(tuple(self._random_kills()), len(self.to_do), rows=_ROWS_AT_RANDOM)
         return None
 
     def _random_kills(self) -> Iterator[str]:
         """Numbers of points: the first life is the longest, a later one has less before it."""
-        for life in range(self._rng.randint(2, _MOST_KILLS)):
+        for life in range(self._rng.randint(2, _MOST_KILLS[self.budget.size])):
             yield str(self._rng.randint(1, self._longest // (2 if life else 1)))
 
     def _learn(self, passed: Sequence[str]) -> None:
@@ -216,7 +217,7 @@ class Exploration:
                     break
                 killed.append(point)
             else:
-                self._life(batch, (), killed)
+                self._life(batch, set(), killed)
             batch.finish(life_seconds=_LIFE_SECONDS)
             found = [f"{self.name}, kills at {killed}: {violation}" for violation in batch.violations()]
         except NotFinished as stuck:
@@ -233,7 +234,7 @@ class Exploration:
             open_points = sorted(self.to_do - self.exercised - set(killed))
             return self._rng.sample(open_points, min(task.hunted, len(open_points)))
 
-    def _life(self, batch: EvidenceBatch, kill: Collection[str], before: Sequence[str]) -> str | None:
+    def _life(self, batch: EvidenceBatch, kill: AbstractSet[str], before: Sequence[str]) -> str | None:
         """One life; the point it died at, or None when it ended by itself.
 
         Raises:

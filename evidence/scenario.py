@@ -3,7 +3,7 @@
     with Ground(folder) as ground:                          # one server, one zygote
         with ground.scenario("key_only", seed=7) as place:  # a fresh database, two services with that profile
             batch = place.batch(rows=8)                     # a file in its import folder, and its manifest
-            life = batch.begin(kill=["..."])                 # a forked process goes through all stages
+            life = batch.begin(kill={"..."})                 # a forked process goes through all stages
             life.wait()                                     # 0: finished; -9: killed; see `evidence.life`
             batch.finish()                                  # live again until the batch is finished
             batch.violations()                              # what the checker finds
@@ -19,7 +19,8 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -215,7 +216,7 @@ class EvidenceBatch:
         made.write(self.folder / "home" / "import" / made.manifest["client"] / made.manifest["file"], self.manifest)
         self._changes = dict(changes)
 
-    def begin(self, kill: Collection[str] = (), trace: Path | None = None, prepare: str = "") -> Life:
+    def begin(self, kill: AbstractSet[str] = frozenset(), trace: Path | None = None, prepare: str = "") -> Life:
         """Begin one life; ``kill``: the points at which it kills itself, or the numbers of points as text."""
         self.lives += 1
         plan = replace(

@@ -37,7 +37,7 @@ def passed_by(batch: EvidenceBatch) -> list[str]:
 def killed_at(batch: EvidenceBatch, point: str) -> list[str]:
     """The points of a life that kills itself, the last one included."""
     trace = batch.folder / "trace"
-    assert batch.begin(kill=point, trace=trace).wait(60) == -signal.SIGKILL
+    assert batch.begin(kill={point}, trace=trace).wait(60) == -signal.SIGKILL
     return trace.read_text(encoding="utf-8").splitlines()
 
 

@@ -33,7 +33,7 @@ def test_killed_at_every_border_of_a_call_nothing_is_lost_and_nothing_doubled(gr
 
         def killed_at(point: str) -> tuple[int | None, list[str]]:
             batch = place.batch(2, 0, **plan_of(place, 0.5))
-            life = batch.begin(kill=point)
+            life = batch.begin(kill={point})
             life.wait(60)
             return life.status, finished(batch)
 
