@@ -131,12 +131,10 @@ def _days(profile: ClientProfile, guards: GuardLimits) -> int:
 
 def _alike(database: Database, vault: Vault, checked: Validation, client: str, days: int) -> int:
     """Orders that resemble one before them in the file, or one that is there already."""
-    described = orders_of_rows(checked, client).described
-    orders = [
-        Likely(vault.likeness(order), day)
-        for order, day in zip(described, _python_days(checked), strict=True)
-        if order is not None
-    ]
+    rows = zip(orders_of_rows(checked, client).described, _python_days(checked), strict=True)
+    described = [(order, day) for order, day in rows if order is not None]
+    likenesses = vault.likenesses([order for order, _ in described])
+    orders = [Likely(likeness, day) for likeness, (_, day) in zip(likenesses, described, strict=True)]
     with database.begin() as tx:
         return near_duplicates.count_alike(tx, orders, days)
 

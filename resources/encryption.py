@@ -15,6 +15,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import os
+import struct
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
@@ -24,6 +25,7 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from domain.errors import KeyRefused, RowErased
+from resources.blind_index import blind_index
 from resources.key_sheets import BETWEEN_CELLS, Sheet, head_of, row_address
 from resources.sheet_folder import KeySheets
 
@@ -31,7 +33,6 @@ OWN_KEY, MASTER_KEY = b"\x02", b"\x01"
 KEY_BYTES = 32
 _ID_BYTES = 4
 _NONCE_BYTES = 12
-_LIKENESS_BYTES = 8
 _HEAD_BYTES = 1 + _ID_BYTES + _NONCE_BYTES
 _INDEX_ADDRESS = b"encryption_keys|index_keys"
 
@@ -237,11 +238,9 @@ class Vault:
         """A keyed checksum (32 bytes): whoever shows it again with ``text`` has it from us."""
         return hmac.digest(self._index.tagging, text.encode(), "sha256")
 
-    def likeness(self, described: bytes) -> int:
-        """A number of 64 bits, equal for equal octets, that tells nothing of them without the key (a blind index)."""
-        # BLAKE2b with its own key: as HMAC-SHA-256, in half the time (7 ms per 10,000).
-        keyed = hashlib.blake2b(described, digest_size=_LIKENESS_BYTES, key=self._index.likening)
-        return int.from_bytes(keyed.digest(), "big", signed=True)
+    def likenesses(self, described: Sequence[bytes]) -> Sequence[int]:
+        """A number of 64 bits for each, equal for equal octets, that tells nothing of them without the key."""
+        return struct.unpack(f">{len(described)}q", b"".join(blind_index(described, self._index.likening)))
 
 
 _SHEETS_KEPT = 8

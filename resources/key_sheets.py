@@ -14,7 +14,6 @@ A sheet is written and synced before the rows that need it are committed; one wh
 
 from __future__ import annotations
 
-import hashlib
 import hmac
 import os
 import struct
@@ -31,17 +30,18 @@ from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from domain.errors import KeyRefused, RowErased
+from resources.blind_index import INDEX_OCTETS, blind_index
 
 # No cell holds a NUL (the reader refuses such a file): joined by it, 10,000 rows take 4 ms where JSON takes 43.
 BETWEEN_CELLS = "\0"
 SHEET_ID_BYTES = 8
 _MAGIC = b"BOKS\x01"
-_KEY, _NONCE, _TAG, _PERSON = 32, 12, 16, 8
+_KEY, _NONCE, _TAG = 32, 12, 16
 _SEALED_KEY = 1 + 4 + _NONCE + _KEY + _TAG
 HEAD = len(_MAGIC) + _SEALED_KEY
 _COUNTS, _LENGTH = struct.Struct("<II"), struct.Struct("<I")
 _ROWS, _KEYS = bytes(_NONCE), b"\x01" + bytes(_NONCE - 1)  # a file key seals these two and nothing else
-_NOBODY = bytes(_PERSON)
+_NOBODY = bytes(INDEX_OCTETS)
 _OTHER_WAY_ROUND = sys.byteorder != "little"
 
 
@@ -147,14 +147,14 @@ class Sheet:
             if 0 <= at < len(ends):
                 begin, end = ends[at - 1] if at else 0, ends[at]
                 keys[begin:end] = bytes(end - begin)
-                people[at * _PERSON : (at + 1) * _PERSON] = _NOBODY
+                people[at * INDEX_OCTETS : (at + 1) * INDEX_OCTETS] = _NOBODY
                 erased[at] = 1
         return replace(self, keys=bytes(keys), people=bytes(people), erased=bytes(erased))
 
     def _people(self) -> Iterator[tuple[int, bytes]]:
         for at, gone in enumerate(self.erased):
             if not gone:
-                yield self.first_row + at, self.people[at * _PERSON : (at + 1) * _PERSON]
+                yield self.first_row + at, self.people[at * INDEX_OCTETS : (at + 1) * INDEX_OCTETS]
 
     @cached_property
     def _cipher(self) -> AESGCM:
@@ -189,7 +189,7 @@ class Sheet:
         except (InvalidTag, ValueError, struct.error):
             raise refused(batch_id) from None
         first, count = _COUNTS.unpack_from(rows)
-        bounds = list(accumulate((_COUNTS.size, _KEY, 4 * count, _PERSON * count, count)))
+        bounds = list(accumulate((_COUNTS.size, _KEY, 4 * count, INDEX_OCTETS * count, count)))
         data_key, ends, people, erased = (rows[begin:end] for begin, end in pairwise(bounds))
         return cls(sheet_id, batch_id, first, data_key, _ends(ends), people, erased, keys)
 
@@ -199,17 +199,9 @@ def _stream(key: bytes, octets: bytes) -> bytes:
 
 
 def _indexed(data_key: bytes, people: Sequence[bytes]) -> bytes:
-    """Eight octets for each: equal for equal addresses of this sheet, zero for none."""
-    keyed = hashlib.blake2b(digest_size=_PERSON, key=hmac.digest(data_key, b"people", "sha256"))
-    found = []
-    for person in people:
-        if person:
-            each = keyed.copy()
-            each.update(person)
-            found.append(each.digest())
-        else:
-            found.append(_NOBODY)
-    return b"".join(found)
+    """Of each address, comparable within this sheet alone; zeros where there is none."""
+    found = blind_index(people, hmac.digest(data_key, b"people", "sha256"))
+    return b"".join([index if person else _NOBODY for person, index in zip(people, found, strict=True)])
 
 
 def _ends(octets: bytes) -> array[int]:

@@ -42,10 +42,14 @@ def stored_rows(
     sealed = vault.seal_rows(batch_id, table.rows_before + 1, cells, _people(table, validation))
     for start in range(0, table.row_count, _KEYED_AT_ONCE):
         here = {name: column.slice(start, _KEYED_AT_ONCE) for name, column in columns.items()}
-        likeness = [described and vault.likeness(described) for described in here["likeness"].to_pylist()]
-        here["likeness"] = _typed("likeness", likeness)
+        here["likeness"] = _likenesses(here["likeness"], vault)
         here["cells"] = _typed("cells", list(islice(sealed, _KEYED_AT_ONCE)))
         yield arrow.record_batch([here[name] for name in STORED_ROW.names], schema=STORED_ROW)
+
+
+def _likenesses(described: arrow.LargeBinaryArray, vault: Vault) -> arrow.Int64Array:
+    found = _typed("likeness", vault.likenesses(described.drop_null().to_pylist()))
+    return compute.replace_with_mask(arrow.nulls(len(described), found.type), described.is_valid(), found)
 
 
 def _of_all(table: SourceTable, validation: Validation) -> dict[str, arrow.Array]:

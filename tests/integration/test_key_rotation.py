@@ -78,7 +78,7 @@ def test_everything_is_under_the_newest_key_and_the_old_one_may_go(
     assert [master.key_id for master in alone.masters] == [second.key_id]
     assert opened(installation, alone, batch) == rows
     assert len(opened(installation, alone, older)) == 7
-    assert (alone.tag("t"), alone.likeness(b"l")) == (first.tag("t"), first.likeness(b"l"))
+    assert (alone.tag("t"), alone.likenesses([b"l"])) == (first.tag("t"), first.likenesses([b"l"]))
     told = installation.execute("select event, reason from audit_events where chain = 'system' and event like 'key:%%'")
     assert told == [
         ("key:admitted", first.key_id),

@@ -175,8 +175,16 @@ def test_what_is_compared_outlives_the_key(vault: Vault):
     kept = newer.seal_index(vault.newest.first_index)
     later = Vault(os.urandom(32)).with_index(newer.open_index(kept))
 
-    assert (later.tag("t"), later.likeness(b"l")) == (vault.tag("t"), vault.likeness(b"l"))
+    assert (later.tag("t"), later.likenesses([b"l"])) == (vault.tag("t"), vault.likenesses([b"l"]))
     assert Vault(os.urandom(32)).tag("t") != vault.tag("t")
+
+
+def test_likenesses_are_those_of_every_version_before():
+    """Orders of last week are still recognised after an update."""
+    described = [b"who\x1fwhat", b"", "山田".encode()]
+
+    assert Vault(KEY).likenesses(described) == (-995924134219693728, -4251163625346508217, 1500850474846798633)
+    assert Vault(os.urandom(32)).likenesses(described) != Vault(KEY).likenesses(described)
 
 
 def test_a_new_key_file_is_for_its_owner_alone(tmp_path: Path):
