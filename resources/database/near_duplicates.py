@@ -24,7 +24,8 @@ _COUNTS = """o.cancelled_at is null and coalesce(p.state, 'planned') not in ('re
 _FIND = text(f"""
     insert into near_duplicates (order_id, batch_id, import_row_number, alike_order_id, days_apart)
     select n.order_id, n.batch_id, n.import_row_number, e.order_id, e.apart
-    from (select * from orders where batch_id = :b and likeness is not null order by likeness) n cross join lateral (
+    from (select order_id, batch_id, import_row_number, likeness, ordered_on, created_at from orders
+          where batch_id = :b and likeness is not null order by likeness) n cross join lateral (
         select o.order_id, abs({_DAY.format("o")} - {_DAY.format("n")}) as apart
         from orders o left join payments p on p.order_id = o.order_id
         where o.likeness = n.likeness and o.order_id < n.order_id and {_COUNTS}
