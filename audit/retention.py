@@ -16,6 +16,7 @@ from sqlalchemy import Connection
 
 from audit.cold_export import ColdPart, export, keep_until, manifest_name, signed_text
 from domain.errors import BulkOrdersError, InvariantBroken
+from domain.identity import client_slug
 from domain.retention import (
     Category,
     RetentionRules,
@@ -66,8 +67,13 @@ def plan(tx: Connection, rules: RetentionRules, at: datetime, files: BatchFiles)
         over = retention.batches_over(tx, category, months_before(at, months))
         steps += [Step(Work.EMPTY, category, name, retention.kept_by(tx, category, [name])) for name in over]
     for client in files.clients_set_aside(_aside_until(rules, at)):
-        steps.append(Step(Work.CLEAR, Category.FILES, client, retention.client_kept_by(tx, Category.FILES, client)))
+        steps.append(Step(Work.CLEAR, Category.FILES, client, _aside_kept_by(tx, client)))
     return steps
+
+
+def _aside_kept_by(tx: Connection, folder: str) -> str | None:
+    """What keeps what was set aside: its folder has the client's name as it was given, a hold the one in keys."""
+    return retention.client_kept_by(tx, Category.FILES, client_slug(folder))
 
 
 def _aside_until(rules: RetentionRules, at: datetime) -> datetime:
@@ -151,7 +157,7 @@ def _clear(database: Database, keeping: Keeping, step: Step) -> None:
     """What was set aside belongs to no batch: its events are the system's."""
     before = _aside_until(keeping.rules, keeping.at)
     about = f"{step.category.value} {step.subject}"
-    if database.read(lambda tx: retention.client_kept_by(tx, step.category, step.subject)) is not None:
+    if database.read(lambda tx: _aside_kept_by(tx, step.subject)) is not None:
         return
     database.run(lambda tx: trail.note(tx, "retention:clearing", about))
     count = keeping.files.destroy_set_aside(step.subject, before)

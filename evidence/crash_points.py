@@ -196,10 +196,10 @@ class Exploration:
 
     def _learn(self, passed: Sequence[str]) -> None:
         with self._turn:
+            is_first, self._longest = not self._longest, self._longest or len(passed)
             if self.budget.is_short:
                 # A sample of what the first life passes, drawn anew with every seed.
-                passed = [] if self._longest else self._rng.sample(passed, min(_SHORT_POINTS, len(passed)))
-            self._longest = self._longest or len(passed)
+                passed = self._rng.sample(passed, min(_SHORT_POINTS, len(passed))) if is_first else []
             new = {point for point in passed if not point.startswith("start|")} - self.to_do
             self.to_do |= new
             self._vain_hunts = 0 if new else self._vain_hunts

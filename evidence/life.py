@@ -53,7 +53,8 @@ FINISHED, PAUSED, TRY_LATER, FAILED = 0, 3, 4, 5
 class LifePlan:
     """What one life works with; travels to the forked process as JSON.
 
-    ``trace``: a file for the borders passed, or "". ``kill``: which border is the last (see `boundaries`), or None.
+    ``trace``: a file for the borders passed, or "". ``kill``: the first met of which borders is the last (see
+    `boundaries`), or None.
     ``prepare``: ``module:function`` to be called first, e.g. one that seeds a bug.
     """
 

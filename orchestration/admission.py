@@ -113,10 +113,10 @@ def admit(
         if files.archived(batch.batch_id) is None:
             _refuse(database, batch.batch_id, error)
             raise
-        if path.exists():
+        if error.code != "FILE-NOT-FOUND":
             raise
         duplicate = True  # somebody else took it at the same moment, and works on it
-    return Admission(_reopened(database, batch, client), duplicate)
+    return Admission(_reopened(database, batch.batch_id, client), duplicate)
 
 
 def _was_taken(database: Database, files: BatchFiles, sha256: bytes) -> bool:
@@ -141,14 +141,15 @@ def _register(database: Database, path: Path, client: str, group: str | None, sh
     return batch
 
 
-def _reopened(database: Database, batch: Batch, client: str) -> Batch:
-    if batch.state is BatchState.REFUSED:
-        with database.begin() as tx:
-            if batch.reason == "FILE-REPAIR-CLIENT":  # refused for its folder: this may be the right one
-                batches.give_to(tx, batch.batch_id, client_slug(client))
-            batches.move(tx, batch.batch_id, BatchState.RECEIVED)
-            return batches.get(tx, batch.batch_id)
-    return batch
+def _reopened(database: Database, batch_id: str, client: str) -> Batch:
+    with database.begin() as tx:
+        batch = batches.lock(tx, batch_id)  # as it is now: another may have taken the file too, and works on it
+        if batch.state is not BatchState.REFUSED:
+            return batch
+        if batch.reason == "FILE-REPAIR-CLIENT":  # refused for its folder: this may be the right one
+            batches.give_to(tx, batch_id, client_slug(client))
+        batches.move(tx, batch_id, BatchState.RECEIVED)
+        return batches.get(tx, batch_id)
 
 
 def _refuse(database: Database, batch: str, why: BulkOrdersError) -> None:

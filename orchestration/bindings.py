@@ -99,9 +99,14 @@ def cold_store(settings: Settings) -> ColdStore:
     return ColdStore(ColdPlace(url, settings.cold_kms_key, bool(settings.cold_object_lock)))
 
 
+def batch_files(settings: Settings) -> BatchFiles:
+    """The folders as they are."""
+    return BatchFiles(settings.home.absolute(), settings.watched_dir.absolute())
+
+
 def open_batch_files(settings: Settings) -> BatchFiles:
     """The folders, made where they are missing."""
-    files = BatchFiles(settings.home.absolute(), settings.watched_dir.absolute())
+    files = batch_files(settings)
     files.prepare()
     return files
 

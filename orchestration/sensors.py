@@ -99,7 +99,10 @@ def _take(
     except DatabaseUnavailable:
         raise
     except FileRefused as error:
-        _quarantine(context, files, dropped, error)
+        if error.code == "FILE-NOT-FOUND":  # what has its name by now is another file
+            context.log.info("a file was taken away before it could be read")
+        else:
+            _quarantine(context, files, dropped, error)
     except (BulkOrdersError, OSError) as error:
         context.log.info(f"a file waits for the next look: {_code(error)}")
 

@@ -1,4 +1,4 @@
-"""What every run would do for itself, done once: imported by the fork server (code_server.py) and by nobody else.
+"""What every run would do for itself, done once: of what serves people, the fork server (code_server.py) imports it.
 
 Importing is most of it. Pandera imports its backends when a check first runs, half a second of each run otherwise.
 Nothing here reads a setting, connects or starts a thread. What fails is left to the run, which then says why.

@@ -211,8 +211,9 @@ class BatchFiles:
 
     def clients_set_aside(self, before: datetime) -> list[str]:
         """Whose files lie aside since before that moment."""
-        folders = (folder for kind in _ASIDE for folder in _entries(self.home / kind))
-        return sorted({folder.name for folder in folders if any(_older(folder, before))})
+        with _our_errors():
+            folders = [folder for kind in _ASIDE for folder in _entries(self.home / kind)]
+            return sorted({folder.name for folder in folders if any(_older(folder, before))})
 
     def destroy_set_aside(self, client: str, before: datetime) -> int:
         """Remove them, and their notes: how many. Killed in between, the rest goes next time."""
@@ -239,14 +240,14 @@ class BatchFiles:
 def _older(folder: Path, before: datetime) -> Iterator[Path]:
     """Files that nobody moved or changed since: a dropped file comes with a time of its own."""
     for path in _entries(folder):
-        with suppress(OSError):
+        with suppress(FileNotFoundError):
             status = path.lstat()
             if stat.S_ISREG(status.st_mode) and max(status.st_mtime, status.st_ctime) < before.timestamp():
                 yield path
 
 
 def _entries(folder: Path) -> list[Path]:
-    with suppress(OSError):
+    with suppress(FileNotFoundError, NotADirectoryError):
         return sorted(folder.iterdir())
     return []
 

@@ -26,14 +26,14 @@ def plan(at: datetime | None, as_json: bool) -> None:
     """Show what is due, and what keeps it where it is. Nothing is changed."""
     from audit import retention
     from domain import catalogue
-    from orchestration.bindings import open_batch_files
+    from orchestration.bindings import batch_files
     from orchestration.cli.connected import connected_database
 
     settings = Settings.from_environment()
     moment = datetime.now(UTC) if at is None else at.replace(tzinfo=UTC)
     with ExitStack() as held:
         database = connected_database(settings, held)
-        files = open_batch_files(settings)
+        files = batch_files(settings)
         steps = database.read(lambda tx: retention.plan(tx, settings.retention_rules, moment, files))
     told = [
         {"work": s.work.value, "category": s.category.value, "subject": s.subject, "kept_by": s.kept_by} for s in steps

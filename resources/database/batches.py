@@ -229,7 +229,10 @@ def read_by_index(tx: Connection) -> None:
 
 
 def count_accepted(tx: Connection, batch_id: str) -> tuple[str | None, str | None]:
-    """Count the accepted rows and their yen: the lowest and the highest of their order numbers."""
+    """Count the accepted rows and their yen, anew after any of them was rejected.
+
+    The lowest and the highest of their order numbers, which the same look finds; None where there are no such rows.
+    """
     lowest, highest = tx.execute(
         text("""update batches b set accepted_rows = r.n, accepted_jpy = r.jpy
                 from (select count(*) as n, coalesce(sum(amount), 0) as jpy,

@@ -1,6 +1,6 @@
 """Orders that resemble an earlier one of their client: found when they are made, and paid when a person accepts them.
 
-Alike is what has the same likeness (``Vault.likeness``): customer, amount and items, without the database knowing who.
+Alike is what has the same likeness (``Vault.likenesses``): customer, amount and items; the database knows nobody.
 Apart are their days, of the order where the file says it and else of the import, in Japan. An earlier order that was
 cancelled, or whose payment was declined or rejected, is none that could be doubled.
 """

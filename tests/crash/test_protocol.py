@@ -89,9 +89,8 @@ def test_orders_that_are_there_are_not_made_again(installation: Installation) ->
     batch = installation.ordered(3)
 
     with installation.database.begin() as tx:
-        made = orders.create(tx, batch_id=batch, client="shop", source="orders.csv", group=None)
+        orders.create(tx, batch_id=batch, client="shop", source="orders.csv", group=None)
 
-    assert made == (0, 0)
     assert len(installation.order_ids(batch)) == 3
 
 

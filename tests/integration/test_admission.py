@@ -10,9 +10,11 @@ import pytest
 from assets.validated_csv.limits import ReadingLimits
 from assets.validated_csv.work import validate_batch
 from domain.errors import FileRefused
+from domain.states import BatchState
 from orchestration import admission
 from orchestration.admission import Admission, admit
 from resources.batch_files import BatchFiles, FileChanged
+from resources.database import batches
 from tests.integration.batches import Installation, csv_bytes, order_row
 
 
@@ -75,6 +77,27 @@ def test_a_file_that_another_took_and_worked_on_is_left_as_it_is(
         validate_batch(installation.database, installation.vault, installation.files, batch_id, ReadingLimits())
 
     meanwhile(monkeypatch, ARCHIVE, take_and_validate)
+    late = taken(installation, path)
+
+    assert installation.batch(late.batch.batch_id) == ("validated", None)
+
+
+def test_a_refused_batch_that_another_took_up_again_is_left_as_it_is(
+    installation: Installation, monkeypatch: pytest.MonkeyPatch
+):
+    """The file was dropped again after a refusal; both found the batch refused."""
+    octets = csv_bytes([order_row()])
+    path = dropped(installation, octets)
+    batch_id = taken(installation, path).batch.batch_id
+    with installation.database.begin() as tx:
+        batches.move(tx, batch_id, BatchState.REFUSED, FileRefused("FILE-UNREADABLE"))
+    dropped(installation, octets)
+
+    def take_and_validate() -> None:
+        taken(installation, dropped(installation, octets))
+        validate_batch(installation.database, installation.vault, installation.files, batch_id, ReadingLimits())
+
+    meanwhile(monkeypatch, (admission, "_reopened"), take_and_validate)
     late = taken(installation, path)
 
     assert installation.batch(late.batch.batch_id) == ("validated", None)

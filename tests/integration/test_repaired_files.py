@@ -307,6 +307,11 @@ def test_two_files_at_once_take_each_row_once(installation: Installation, parent
     assert numbers == ["A-2", "A-4", "A-5"]
     refused = [issue for batch in children for several in issues(installation, batch).values() for issue in several]
     assert refused == [("", "ORD-REPAIR-DONE")] * 3
+    counted = "select batch_id, count(*), sum(amount) from import_rows where state = 'accepted' group by batch_id"
+    accepted = {batch: tuple(rest) for batch, *rest in installation.execute(counted)}
+    said = "select batch_id, accepted_rows, accepted_jpy from batches where batch_id = any(%s)"
+    for batch, *numbers_and_yen in installation.execute(said, children):
+        assert tuple(numbers_and_yen) == accepted.get(batch, (0, 0))
 
 
 def test_the_database_itself_refuses_a_second_repair_of_a_row(installation: Installation, parent: str):

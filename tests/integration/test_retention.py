@@ -22,6 +22,7 @@ from audit.pack.making import Archive, pack
 from audit.retention import Keeping
 from audit.verification import Verification, verify
 from domain.errors import BulkOrdersError, FileRefused, OperationRefused, TerminalError
+from domain.identity import client_slug
 from domain.retention import Category, RetentionRules, Step
 from orchestration import bindings
 from orchestration.settings import Settings
@@ -32,7 +33,7 @@ from resources.database import retention as kept
 from resources.database import roles
 from resources.database.connection import Actor
 from resources.database.database import Database
-from tests.integration.batches import Installation
+from tests.integration.batches import Installation, order_row
 
 _CLOCK = "create or replace function bulk_orders.moment() returns timestamptz language sql volatile as $$ select {} $$"
 
@@ -480,21 +481,28 @@ def test_files_that_were_set_aside_go_when_their_time_is_over(life: Life) -> Non
         folders = (life.installation.files.home / kind / client for kind in ("duplicates", "quarantine"))
         return {path.name for folder in folders if folder.exists() for path in folder.iterdir()}
 
-    for client in ("shop", "held"):
+    folders = ("shop", "Held & Söhne", "Its Batch")
+    for client in folders:
         dropped = life.installation.files.import_dir / client / "名簿.csv"
         dropped.parent.mkdir(parents=True)
         dropped.write_bytes(b"x")
         os.utime(dropped, (0, 0))  # as old as its sender's clock says
         life.installation.files.quarantine(dropped, client, FileRefused("FILE-UNREADABLE"))
-    hold(life, "client", "held")
+    hold(life, "client", client_slug("Held & Söhne"))
+    hold(life, "batch", life.installation.admitted(life.installation.write([order_row()]), "Its Batch"))
     life.settings = replace(Settings(home=life.settings.home), retention_files_months=4)
 
     assert life.run() == []
     life.at = datetime.now(UTC).replace(day=1, year=datetime.now(UTC).year + 1)
-    assert [step.kept_by is None for step in life.plan() if step.subject in ("shop", "held")] == [False, True]
+    assert {step.subject: step.kept_by is None for step in life.plan() if step.subject in folders} == {
+        "shop": True,
+        "Held & Söhne": False,
+        "Its Batch": False,
+    }
     assert life.run() == ["clear shop"]
     assert aside("shop") == set()
-    assert aside("held") == {"名簿.csv", "名簿.csv.note.txt"}
+    for client in folders[1:]:
+        assert aside(client) == {"名簿.csv", "名簿.csv.note.txt"}
     told = life.installation.execute("select event, reason from audit_events where event like 'retention:clear%%'")
     assert told == [("retention:clearing", "files shop"), ("retention:cleared", "files shop 2")]
     assert life.run() == []

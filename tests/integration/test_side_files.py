@@ -17,6 +17,7 @@ from domain.identity import client_slug
 from orchestration.admission import Beside, admit
 from orchestration.sensors import import_sensor
 from orchestration.settings import Settings
+from resources.batch_files import BatchFiles
 from resources.client_profiles import ClientProfiles
 from tests.integration.batches import Installation, csv_bytes, order_row
 
@@ -115,6 +116,31 @@ def test_without_it_the_file_waits_and_is_then_refused(installation: Installatio
     assert watched.aside("quarantine") == ["orders.csv", "orders.csv.note.txt"]
     note = (watched.home / "quarantine" / "Shop A" / "orders.csv.note.txt").read_text(encoding="utf-8-sig")
     assert "orders.csv.totals" in note
+
+
+def test_a_file_that_was_taken_away_is_not_looked_for_under_its_name(
+    installation: Installation, monkeypatch: pytest.MonkeyPatch
+):
+    """By then another may have it: that one is taken at the next look, not set aside."""
+    watched = Watched(installation)
+    watched.drop("orders.csv", csv_bytes(ROWS))
+    digest = BatchFiles.digest
+
+    def gone(files: BatchFiles, path: Path) -> bytes:
+        monkeypatch.setattr(BatchFiles, "digest", digest)
+        path.unlink()
+        try:
+            return digest(files, path)
+        finally:
+            path.write_bytes(csv_bytes(ROWS[:1]))
+
+    monkeypatch.setattr(BatchFiles, "digest", gone)
+    watched.tick()
+    after = watched.lying(), watched.batches(), watched.aside("quarantine")
+    watched.tick()
+
+    assert after == (["orders.csv"], [], [])
+    assert [found[1] for found in watched.batches()] == ["received"]
 
 
 def test_refused_for_it_the_same_file_is_taken_when_both_come(installation: Installation):

@@ -5,6 +5,7 @@ import json
 import os
 import stat
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -317,6 +318,17 @@ def test_a_duplicate_that_changed_meanwhile_is_no_duplicate(files: BatchFiles):
         files.set_aside_duplicate(path, "acme", BATCH, SHA)
 
     assert path.read_bytes() == b"new orders"
+
+
+def test_a_folder_that_cannot_be_looked_at_is_not_taken_for_empty(files: BatchFiles):
+    """Else personal files would outlive their time and nobody would hear of it."""
+    away = files.home / "quarantine" / "acme"
+    away.symlink_to("acme")
+    with pytest.raises(TransientError):
+        files.clients_set_aside(datetime.now(UTC))
+
+    away.unlink()
+    assert files.clients_set_aside(datetime.now(UTC)) == []
 
 
 def test_an_unreadable_file_goes_to_quarantine_with_the_reason(files: BatchFiles):

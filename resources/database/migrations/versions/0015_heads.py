@@ -7,5 +7,5 @@ down_revision = "0014"
 
 
 def upgrade() -> None:
-    """Three functions of the trail; what they let through stays the same."""
+    """Three functions of the trail; without triggers of other hands they let through the same (decision 0030)."""
     run_sql("0015_heads.sql")
