@@ -214,6 +214,23 @@ def test_the_database_knows_no_customer_by_it(installation: Installation):
     assert mine != others
 
 
+def test_each_row_of_a_long_file_has_its_own(installation: Installation):
+    """Rows are sealed and compared some thousands at a time, with refused ones among them."""
+    amounts = [1_000 + row % 7 for row in range(4_500)]
+    rows = [
+        order_row(**WHO | {"amount": str(jpy)}, phone="x" * 99 * (row % 11 == 5)) for row, jpy in enumerate(amounts)
+    ]
+    batch = installation.validated(rows)
+    found = installation.execute(
+        "select state, amount, likeness from import_rows where batch_id = %s order by import_row_number", batch
+    )
+
+    rejected = [row for row, (state, _, likeness) in enumerate(found) if state == "rejected" and likeness is None]
+    accepted = {(amount, likeness) for state, amount, likeness in found if state == "accepted"}
+    assert rejected == list(range(5, 4_500, 11))
+    assert len({likeness for _, likeness in accepted}) == len(accepted) == 7
+
+
 def test_killed_between_orders_and_payments_the_same_ones_wait(installation: Installation, of: Any):
     """What resembles what is written down with the orders; whoever plans the payments finds it."""
     batch = installation.ordered([order_row(**WHO) for _ in range(2)])
