@@ -5,8 +5,9 @@ All of them, for all four kinds of service, in the first life of a batch and in 
 Runs without a kill show the first points. A point is exercised when a forked worker has died of SIGKILL exactly there,
 the batch was then brought to its end, and the checker has judged it. Then points are hunted: life after life of a batch
 dies at the first it meets of those that are not exercised. What a life after a kill passes, a look-up for instance, is
-new and is hunted too, until nothing new is found. Threads take turns differently each time, so that a point may not be
-passed again for long: some batches do one thing at a time. When all points are done, kills at random points follow
+new and is hunted too, until nothing new is found. Some points are passed only after kills elsewhere, or when threads
+take turns in a certain way: after a hunt in vain, a batch goes the way by which one of them was last passed, with the
+same kills before; and some batches do one thing at a time. When all points are done, kills at random points follow
 until there are enough.
 """
 
@@ -20,7 +21,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from evidence.boundaries import KILLED
@@ -122,6 +123,7 @@ class Exploration:
     crashes_goal: int
     to_do: set[str] = field(default_factory=set)
     exercised: set[str] = field(default_factory=set)
+    ways: dict[str, _Task] = field(default_factory=dict)  # how each of ``to_do`` was last passed, and would be again
     crashes: int = 0
     deaths: Counter[int] = field(default_factory=Counter)
     violations: list[str] = field(default_factory=list)
@@ -178,23 +180,32 @@ class Exploration:
             return _Task()
         if not self._longest:
             return None  # the first of the dry runs is still under way
-        if self.to_do - self.exercised and self._vain_hunts < _MOST_VAIN_HUNTS[self.budget.size]:
-            # Some points are met in the first life alone, some after a kill anywhere; and a campaign that is cut short
-            # has been everywhere: who hunts all of them dies at the first.
-            first = self._rng.choice((_NOWHERE, str(self._rng.randint(1, self._longest))))
-            kills = (first, *[_NOWHERE] * (_MOST_KILLS[self.budget.size] - 1))
-            hunted = self._rng.choice((_HUNTED_AT_ONCE, len(self.to_do)))
-            return _Task(kills, hunted, pace={} if self.budget.is_short else self._rng.choice(_PACES))
+        open_points = sorted(self.to_do - self.exercised)
+        has_hope = self._vain_hunts < _MOST_VAIN_HUNTS[self.budget.size]
+        if open_points and (has_hope or self.crashes < self.crashes_goal):
+            return self._hunt(open_points)
         if self.crashes < self.crashes_goal:
             return _Task(tuple(self._random_kills()), len(self.to_do), rows=_ROWS_AT_RANDOM)
         return None
+
+    def _hunt(self, open_points: Sequence[str]) -> _Task:
+        most_kills = _MOST_KILLS[self.budget.size]
+        if self._vain_hunts % 2:
+            way = self.ways[self._rng.choice(open_points)]
+            return replace(way, kills=(*way.kills, *[_NOWHERE] * (most_kills - len(way.kills))))
+        # Some points are met in the first life alone, some after a kill anywhere; and a campaign that is cut short has
+        # been everywhere: who hunts all of them dies at the first.
+        first = self._rng.choice((_NOWHERE, str(self._rng.randint(1, self._longest))))
+        hunted = self._rng.choice((_HUNTED_AT_ONCE, len(self.to_do)))
+        pace = {} if self.budget.is_short else self._rng.choice(_PACES)
+        return _Task((first, *[_NOWHERE] * (most_kills - 1)), hunted, pace=pace)
 
     def _random_kills(self) -> Iterator[str]:
         """Numbers of points: the first life is the longest, a later one has less before it."""
         for life in range(self._rng.randint(2, _MOST_KILLS[self.budget.size])):
             yield str(self._rng.randint(1, self._longest // (2 if life else 1)))
 
-    def _learn(self, passed: Sequence[str]) -> None:
+    def _learn(self, task: _Task, killed: Sequence[str], passed: Sequence[str]) -> None:
         with self._turn:
             is_first, self._longest = not self._longest, self._longest or len(passed)
             if self.budget.is_short:
@@ -203,6 +214,8 @@ class Exploration:
             new = {point for point in passed if not point.startswith("start|")} - self.to_do
             self.to_do |= new
             self._vain_hunts = 0 if new else self._vain_hunts
+            for point in self.to_do.difference(self.exercised).intersection(passed):
+                self.ways[point] = replace(task, kills=(*killed, point), hunted=len(self.to_do))
             self._turn.notify_all()
 
     # -- one batch ----------------------------------------------------------------------------------------------------
@@ -212,12 +225,12 @@ class Exploration:
         killed: list[str] = []
         try:
             for kill in task.kills:
-                point = self._life(batch, {kill, *self._hunted(task, killed)}, killed)
+                point = self._life(batch, task, {kill, *self._hunted(task, killed)}, killed)
                 if point is None:
                     break
                 killed.append(point)
             else:
-                self._life(batch, set(), killed)
+                self._life(batch, task, set(), killed)
             batch.finish(life_seconds=_LIFE_SECONDS)
             found = [f"{self.name}, kills at {killed}: {violation}" for violation in batch.violations()]
         except NotFinished as stuck:
@@ -234,7 +247,7 @@ class Exploration:
             open_points = sorted(self.to_do - self.exercised - set(killed))
             return self._rng.sample(open_points, min(task.hunted, len(open_points)))
 
-    def _life(self, batch: EvidenceBatch, kill: AbstractSet[str], before: Sequence[str]) -> str | None:
+    def _life(self, batch: EvidenceBatch, task: _Task, kill: AbstractSet[str], before: Sequence[str]) -> str | None:
         """One life; the point it died at, or None when it ended by itself.
 
         Raises:
@@ -247,7 +260,7 @@ class Exploration:
             life.signal()
             raise NotFinished(f"a life of more than {_LIFE_SECONDS:g} s")
         passed, died_at = _read(trace)
-        self._learn(passed)
+        self._learn(task, before, passed)
         if status == _KILLED_STATUS and died_at:
             with self._turn:
                 self.crashes += 1
