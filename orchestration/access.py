@@ -34,6 +34,7 @@ COMMAND_DUTIES: Mapping[str, frozenset[Duty]] = {
     "status": _NOTHING,
     "sample": _NOTHING,
     "sandbox": _NOTHING,
+    "webhooks": _NOTHING,
     "webhooks alarms": _NOTHING,
     "webhooks acknowledge": frozenset({Duty.DECIDE}),
     "health": _NOTHING,

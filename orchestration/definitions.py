@@ -1,4 +1,4 @@
-"""Start reading here: everything Dagster knows of us, put together by one function.
+"""Start reading here: everything Dagster knows of us, put together by one function (U-1, U-3).
 
 Nothing is read from the environment and nothing is connected when this module is imported; settings are read when
 Dagster loads the definitions, connections are made when a run needs them.

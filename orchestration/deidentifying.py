@@ -1,4 +1,4 @@
-"""Batches as files for test systems: the same shape, the same sums where wanted, and nobody in it.
+"""Batches as files for test systems (R-53): the same shape, the same sums where wanted, and nobody in it.
 
 Only rows that were accepted: what is wrong with a row may be that a name stands where nobody looks for one. Free text,
 and columns that are none of ours, are left out and not cleaned.

@@ -36,7 +36,7 @@ class Forecast:
     before they are paid. ``declared`` is what the sender says the file holds, and it does. ``columns`` are ours with
     their header cells, ``readings`` how many cells were read otherwise than written, by rule. Calls are those of the
     way without faults; where a service takes batches, one call carries several effects; ``least_seconds`` is the floor
-    that the limits of the services set.
+    that the limits of the services set (R-09).
     """
 
     file_rows: int

@@ -1,4 +1,4 @@
-"""The import folder is watched here, and unfinished batches are taken up again.
+"""The import folder is watched here (U-2), and unfinished batches are taken up again.
 
 What has been processed is known by the batch table and the partitions, never by the cursor: the cursor only remembers
 files that are still growing. One file that cannot be taken never keeps the others waiting.

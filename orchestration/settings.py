@@ -1,5 +1,7 @@
 """Every setting of the system, each named once: meaning, unit, default, environment variable.
 
+Those of alerts and service levels stand in ``health_settings.py``, those of retention in ``retention_settings.py``.
+
 Nothing here is read at import time. ``Settings.from_environment`` is called once by each entry point (the command line,
 the code location) and handed down; no other module reads the environment.
 """

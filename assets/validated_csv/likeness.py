@@ -25,12 +25,14 @@ def folded(cells: pd.Series[str] | arrow.LargeStringArray) -> arrow.LargeStringA
     ascii_only = compute.all(compute.string_is_ascii(text)).as_py()
     narrow = text if ascii_only else compute.utf8_normalize(text, "NFKC")
     octets = narrow.buffers()[-1]
-    if octets is not None and any(space in octets.to_pybytes() for space in _SPACES):
-        narrow = compute.replace_substring_regex(narrow, r"\s+", "")
+    whole = octets.to_pybytes() if octets is not None else b""
+    for space in _SPACES:  # one pattern of all of them takes six times as long as the one there mostly is
+        if space.encode() in whole:
+            narrow = compute.replace_substring(narrow, space, "")
     return compute.ascii_lower(narrow) if ascii_only else compute.utf8_lower(narrow)
 
 
-_SPACES = (b" ", b"\t", b"\n", b"\r", b"\f")  # RE2's ``\s``
+_SPACES = " \t\n\r\f"
 
 
 def described_rows(client: str, rows: pd.DataFrame) -> Iterator[Described]:

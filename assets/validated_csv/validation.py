@@ -1,4 +1,4 @@
-"""Every fault of every row in one pass, and the rows without any as typed orders.
+"""Every fault of every row in one pass (R-33, R-38), and the rows without any as typed orders.
 
 The rules are the checks of ``checks/schemas.py``; here cells are trimmed, read as plain values, typed and judged by
 them, and what they find becomes one issue per row, column and code. Pure: the same table and the same earlier numbers

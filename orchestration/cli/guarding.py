@@ -17,15 +17,21 @@ def guarded(command: click.Command, words: Sequence[str]) -> click.Command:
     if isinstance(command, click.Group):
         for name, below in command.commands.items():
             guarded(below, [*words, name])
-    elif command.callback is not None and not hasattr(command.callback, "__guarded__"):
+    if acts(command) and not hasattr(command.callback, "__guarded__"):
         command.callback = _asking_first(command.callback, tuple(words))
     return command
+
+
+def acts(command: click.Command) -> bool:
+    """Whether it does something by itself: a group does so only when it may stand without a further word."""
+    return command.callback is not None and (not isinstance(command, click.Group) or command.invoke_without_command)
 
 
 def _asking_first(act: Any, words: Sequence[str]) -> Any:
     @wraps(act)
     def asked(*arguments: Any, **options: Any) -> Any:
-        refuse_those_who_may_not(words)
+        if click.get_current_context().invoked_subcommand is None:  # else it asks for itself
+            refuse_those_who_may_not(words)
         return act(*arguments, **options)
 
     asked.__guarded__ = True  # type: ignore[attr-defined]  # a mark of ours

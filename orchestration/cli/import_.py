@@ -88,9 +88,13 @@ def _import(work: Work, path: Path) -> int:
 
 
 def _dry_run(work: Work, path: Path) -> int:
+    from orchestration import summary
+
     try:
         found = work.importer.forecast(path, work.client)
     except BulkOrdersError as error:
+        if work.as_json:
+            click.echo(_json(summary.refused_json(path.name, error)))
         return say(error, work.language, about=path.name)
     told = found.as_json()
     click.echo(_json(told) if work.as_json else _forecast_text(told, work.language))

@@ -78,8 +78,8 @@ def group() -> None:
     """A file of orders becomes orders, payments and mails, each exactly once.
 
     Exit codes: 0 everything done; 1 done, with rejected, failed or cancelled rows; 2 the file or the command line was
-    refused; 3 paused or interrupted, run again to go on. Settings come from the environment: see
-    orchestration/settings.py.
+    refused; 3 paused or interrupted, run again to go on. Settings come from the environment:
+    README.md and docs/runbook.md list them.
     """
 
 
@@ -110,7 +110,7 @@ def _language_and_home() -> tuple[str, Path]:
     try:
         settings = Settings.from_environment()
     except BulkOrdersError:
-        language = os.environ.get("BULK_ORDERS_LANGUAGE", "ja")
+        language = os.environ.get("BULK_ORDERS_LANGUAGE") or "ja"
         return language, Path(os.environ.get("BULK_ORDERS_HOME") or ".bulk-orders")
     return settings.language, settings.home
 

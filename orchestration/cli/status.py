@@ -1,4 +1,4 @@
-"""``bulk-orders status [BATCH]``: the newest batches, or how far one is."""
+"""``bulk-orders status [BATCH]``: the newest batches, or how far one is (R-40)."""
 
 from __future__ import annotations
 

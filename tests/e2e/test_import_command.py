@@ -119,6 +119,13 @@ def test_a_file_that_cannot_be_taken_gets_one_line_and_leaves_nothing(
     assert idle_office.ask("select count(*) from bulk_orders.batches") == [(0,)]
 
 
+def test_a_dry_run_says_as_json_too_that_a_file_cannot_be_taken(tmp_path: Path, idle_office: Office) -> None:
+    refused = idle_office.do("import", write(tmp_path / "empty.csv", ""), "--dry-run", "--json")
+
+    told = refused.told()
+    assert (refused.returncode, told["status"], told["reason"]) == (2, "refused", "FILE-EMPTY")
+
+
 @pytest.mark.parametrize(
     ("variables", "exit_code", "code"),
     [

@@ -97,14 +97,17 @@ def test_a_command_line_that_is_wrong_is_refused(
     assert capsys.readouterr().err.startswith("SYS-COMMAND-LINE: ")
 
 
+@pytest.mark.parametrize(("language", "in_english"), [("en", True), ("ja", False), ("", False)])
 def test_a_setting_that_is_wrong_is_named_in_the_language_of_the_person(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], language: str, in_english: bool
 ) -> None:
     monkeypatch.setenv("BULK_ORDERS_UI_PORT", "many")
-    monkeypatch.setenv("BULK_ORDERS_LANGUAGE", "en")
+    monkeypatch.setenv("BULK_ORDERS_LANGUAGE", language)
 
     assert main.run(["up"]) == 2
-    assert "BULK_ORDERS_UI_PORT" in capsys.readouterr().err
+    told = capsys.readouterr().err
+    assert "BULK_ORDERS_UI_PORT" in told
+    assert told.isascii() is in_english
 
 
 def test_a_command_that_crashes_leaves_no_picture_of_its_memory() -> None:

@@ -12,6 +12,7 @@ from domain import roles
 from domain.errors import OperationRefused, SettingRefused
 from domain.roles import DUTIES, NEVER_TOGETHER, Duty, Role
 from orchestration import access
+from orchestration.cli import guarding
 from orchestration.cli.main import COMMANDS, Commands
 from orchestration.definitions import build_defs
 from orchestration.job_names import OPERATION_JOBS
@@ -137,16 +138,16 @@ def test_a_file_that_is_named_and_missing_opens_nothing(tmp_path: Path):
     assert not access.load(Settings(home=tmp_path)).roles.are_given
 
 
-def leaves(command: click.Command, words: tuple[str, ...]) -> list[str]:
-    if isinstance(command, click.Group):
-        return [name for below in command.commands for name in leaves(command.commands[below], (*words, below))]
-    return [" ".join(words)]
+def acting(command: click.Command, words: tuple[str, ...]) -> list[str]:
+    below = command.commands if isinstance(command, click.Group) else {}
+    names = [name for word in below for name in acting(below[word], (*words, word))]
+    return [" ".join(words), *names] if guarding.acts(command) else names
 
 
 def test_the_duties_of_commands_name_commands_and_all_others_are_for_administrators():
     group = Commands()
     context = click.Context(group)
-    known = [name for word in COMMANDS for name in leaves(group.get_command(context, word) or group, (word,))]
+    known = [name for word in COMMANDS for name in acting(group.get_command(context, word) or group, (word,))]
 
     assert set(access.COMMAND_DUTIES) - set(known) == set()
     assert {"db upgrade", "keys rotate", "erase"} <= set(known) - set(access.COMMAND_DUTIES)

@@ -1,4 +1,4 @@
-"""A workbook (.xlsx, .xls), read by ``workbook_process`` in a process of its own.
+"""A workbook (.xlsx, .xls), read by ``workbook_process`` in a process of its own (LIM-002).
 
 Whatever a hostile workbook does there, it does within that process's limits, without our keys, connections and
 environment: it costs its own import and nothing else. Which sheet and which row hold the orders is decided here.
