@@ -7,8 +7,8 @@ the batch was then brought to its end, and the checker has judged it. Then point
 dies at the first it meets of those that are not exercised. What a life after a kill passes, a look-up for instance, is
 new and is hunted too, until nothing new is found. Some points are passed only after kills elsewhere, or when threads
 take turns in a certain way: after a hunt in vain, a batch goes the way by which one of them was last passed, with the
-same kills before; and some batches do one thing at a time. When all points are done, kills at random points follow
-until there are enough.
+same kills before; some batches do one thing at a time, and after many hunts in vain they are longer. When all points
+are done, kills at random points follow until there are enough; when some are left, hunts among them.
 """
 
 from __future__ import annotations
@@ -35,12 +35,15 @@ POINTS_GOAL = 2_000
 CRASHES_GOAL = 20_000
 _SHORT_POINTS = 10  # per profile
 _ROWS = (7, 2)  # and how many of them bad
+_MANY_ROWS = (20, 2)  # where a border has not been passed five or six times with few
 _ROWS_AT_RANDOM = (5, 1)
 _IN_FLIGHT = 4  # per profile; most of their time they wait for settled answers
 _DRY_RUNS = 3
 _MOST_KILLS = {"short": 3, "full": 10}  # of one batch
 _HUNTED_AT_ONCE = 5  # by half of the batches; all by the others
 _MOST_VAIN_HUNTS = {"short": 10, "full": 100}  # batches in a row; each new point gives hope again
+_VAIN_HUNTS_WITH_FEW_ROWS = 10
+_HUNTS_WITHOUT_HOPE = 4  # every so many batches: a hunt in vain costs as long as ten kills
 _PACES: tuple[dict[str, int], ...] = ({}, {"chunk": 1}, {"concurrency": 1, "chunk": 1})
 """One thing at a time, a life passes more borders: the sixth commit of a result, say."""
 _LIFE_SECONDS = 90.0
@@ -182,23 +185,25 @@ class Exploration:
             return None  # the first of the dry runs is still under way
         open_points = sorted(self.to_do - self.exercised)
         has_hope = self._vain_hunts < _MOST_VAIN_HUNTS[self.budget.size]
-        if open_points and (has_hope or self.crashes < self.crashes_goal):
+        goes_on = self.crashes < self.crashes_goal
+        if open_points and (has_hope or (goes_on and self._vain_hunts % _HUNTS_WITHOUT_HOPE == 0)):
             return self._hunt(open_points)
-        if self.crashes < self.crashes_goal:
+        if goes_on:
             return _Task(tuple(self._random_kills()), len(self.to_do), rows=_ROWS_AT_RANDOM)
         return None
 
     def _hunt(self, open_points: Sequence[str]) -> _Task:
         most_kills = _MOST_KILLS[self.budget.size]
+        rows = _ROWS if self._vain_hunts < _VAIN_HUNTS_WITH_FEW_ROWS else _MANY_ROWS
         if self._vain_hunts % 2:
             way = self.ways[self._rng.choice(open_points)]
-            return replace(way, kills=(*way.kills, *[_NOWHERE] * (most_kills - len(way.kills))))
+            return replace(way, kills=(*way.kills, *[_NOWHERE] * (most_kills - len(way.kills))), rows=rows)
         # Some points are met in the first life alone, some after a kill anywhere; and a campaign that is cut short has
         # been everywhere: who hunts all of them dies at the first.
         first = self._rng.choice((_NOWHERE, str(self._rng.randint(1, self._longest))))
         hunted = self._rng.choice((_HUNTED_AT_ONCE, len(self.to_do)))
         pace = {} if self.budget.is_short else self._rng.choice(_PACES)
-        return _Task((first, *[_NOWHERE] * (most_kills - 1)), hunted, pace=pace)
+        return _Task((first, *[_NOWHERE] * (most_kills - 1)), hunted, rows, pace)
 
     def _random_kills(self) -> Iterator[str]:
         """Numbers of points: the first life is the longest, a later one has less before it."""
