@@ -8,7 +8,7 @@
     timeout, reset, 5xx, 409,
       garbled, redirect           AMBIGUOUS      unknown (look it up before anything else)
     2xx about another order,
-      422 "key reused"            MISMATCH       unknown; without look-up review
+      422 "key reused"            MISMATCH       unknown; review unless a look-up finds it
 
 `resources/services/classify.py` maps httpx and HTTP onto these.
 """
@@ -28,7 +28,7 @@ class OutcomeClass(StrEnum):
     REFUSED = "refused"  # certainly no effect, and none if asked again unchanged
     NOT_DONE = "not_done"  # certainly no effect; may be asked again
     AMBIGUOUS = "ambiguous"  # there may be an effect
-    MISMATCH = "mismatch"  # an answer about another order or amount: alarm, a person decides
+    MISMATCH = "mismatch"  # an answer about another order or amount: never done, and never simply asked for again
     ABSENT = "absent"  # a look-up found no effect
     SEND_AGAIN = "send_again"  # no look-up, but the same key with the same body is one
 
@@ -82,16 +82,22 @@ class Doubt:
     """What is known of an effect in doubt before one more look-up.
 
     ``settled``: its last call can no longer arrive. ``looks`` that did not settle it, ``absent_looks`` that found
-    nothing once it was settled, ``attempt`` calls in all. ``key_reused``: the service knows its key with other content,
-    so it would never be done under it. ``restored``: the doubt is that of a database restored from a backup.
+    nothing once it was settled, ``attempt`` calls in all. ``contradiction``: the code of an answer that was about
+    something else; there may be an effect under another order or key, which no look-up for ours would find.
+    ``restored``: the doubt is that of a database restored from a backup.
     """
 
     settled: bool
     looks: int
     absent_looks: int
     attempt: int
-    key_reused: bool = False
+    contradiction: str | None = None
     restored: bool = False
+
+    @property
+    def key_reused(self) -> bool:
+        """The service knows its key with other content: it would never be done under it."""
+        return self.contradiction is not None and self.contradiction.endswith("-KEY-REUSED")
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,19 +111,22 @@ class Patience:
 def state_after_look_up(outcome: Outcome, doubt: Doubt, patience: Patience) -> EffectState:
     """The state of an effect in doubt after one more look-up; UNKNOWN means: look again later.
 
-    Absent is believed only when the call can no longer arrive, and only at the second such look. A look-up that is
-    itself in doubt proves nothing, and one that fails with the whole service does not even count.
+    Absent is believed only when the call can no longer arrive, and only at the second such look; a failure too only
+    then, for it may be that of an earlier call. A look-up that is itself in doubt proves nothing, and one that fails
+    with the whole service does not even count.
     """
     if outcome.cls is OutcomeClass.DONE:
         return EffectState.DONE
-    if outcome.cls is OutcomeClass.REFUSED:
+    if outcome.cls is OutcomeClass.REFUSED and doubt.settled:
         return EffectState.REJECTED
     if outcome.cls is OutcomeClass.MISMATCH:
         return EffectState.REVIEW
+    tries_left = doubt.attempt < patience.max_attempts
     absent = outcome.cls is OutcomeClass.ABSENT and doubt.settled and doubt.absent_looks >= 1
-    if absent or outcome.cls is OutcomeClass.SEND_AGAIN:
-        may_repeat = doubt.attempt < patience.max_attempts and not doubt.key_reused
-        return EffectState.RETRY_WAIT if may_repeat else EffectState.REVIEW
+    if absent:
+        return EffectState.RETRY_WAIT if tries_left and doubt.contradiction is None else EffectState.REVIEW
+    if outcome.cls is OutcomeClass.SEND_AGAIN:  # the same key keeps it from happening twice, whatever was answered
+        return EffectState.RETRY_WAIT if tries_left and not doubt.key_reused else EffectState.REVIEW
     if outcome.cls is OutcomeClass.AMBIGUOUS and not outcome.systemic and doubt.looks + 1 >= patience.max_looks:
         return EffectState.REVIEW
     return EffectState.UNKNOWN

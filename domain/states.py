@@ -68,7 +68,7 @@ class EffectState(StrEnum):
     PLANNED = "planned"  # to be done; nothing was sent
     SENDING = "sending"  # intent committed; the call may or may not have left
     UNKNOWN = "unknown"  # the call may have had its effect; settled by look-up, never by sending again
-    RETRY_WAIT = "retry_wait"  # certainly not done; may be sent again after `not_before`
+    RETRY_WAIT = "retry_wait"  # not done, or the same key keeps it from being done twice; sent after `not_before`
     REVIEW = "review"  # cannot be settled without a person
     DONE = "done"  # certainly done, once
     REJECTED = "rejected"  # certainly not done, and sending it again unchanged is of no use

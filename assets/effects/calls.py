@@ -132,12 +132,14 @@ class EffectCalls:
 
     def _kept_back(self, claim: ClaimedEffect, body: bytes, waited_seconds: float) -> Outcome | None:
         """Why a claim does not leave after all."""
-        if request_digest(body) != claim.request_sha256:
+        changed = request_digest(body) != claim.request_sha256
+        if claim.was_in_doubt and (changed or not self._service.may_repeat(claim.age_seconds + waited_seconds)):
+            # Its key was all that kept it from happening twice, and is forgotten by now (the batch was paused too long)
+            # or would come with another body.
+            return Outcome(OutcomeClass.AMBIGUOUS, f"{self._service.word}-OUTCOME-UNKNOWN")
+        if changed:
             # Not what was planned: a template changed between two versions of us. Nothing is sent in its place.
             return Outcome(OutcomeClass.REFUSED, "SYS-REQUEST-CHANGED")
-        if claim.was_in_doubt and not self._service.may_repeat(claim.age_seconds + waited_seconds):
-            # Its key was all that kept it from happening twice, and is forgotten by now: the batch was paused too long.
-            return Outcome(OutcomeClass.AMBIGUOUS, f"{self._service.word}-OUTCOME-UNKNOWN")
         return None
 
     async def _answer(self, claims: Sequence[ClaimedEffect], bodies: dict[int, bytes]) -> BatchAnswer:
@@ -211,8 +213,8 @@ class EffectCalls:
 
     def _reason(self, state: EffectState, outcome: Outcome, doubt: Doubt) -> Outcome:
         """The outcome with the reason that a person reads beside the effect."""
-        if doubt.key_reused and state in (EffectState.UNKNOWN, EffectState.REVIEW):
-            return replace(outcome, reason=f"{self._service.word}-KEY-REUSED")
+        if doubt.contradiction is not None and state in (EffectState.UNKNOWN, EffectState.REVIEW):
+            return replace(outcome, reason=doubt.contradiction)
         if state is EffectState.REVIEW and outcome.cls is OutcomeClass.ABSENT:
             return replace(outcome, reason=f"{self._service.word}-RETRIES-EXHAUSTED")
         return outcome

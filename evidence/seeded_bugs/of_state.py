@@ -6,6 +6,7 @@ from evidence.seeded_bugs.workshop import Edit, SeededBug
 
 _ENGINE = "tests/integration/test_effects_engine.py::"
 _AFTER_A_DEATH = (f"{_ENGINE}test_what_a_dead_worker_was_sending_is_looked_up_before_it_is_sent",)
+_DOUBT = "tests/integration/test_doubt.py::"
 _SQL = "resources/database/effects.py"
 _OUTCOMES = "domain/outcomes.py"
 _LEDGER = "assets/effects/ledger.py"
@@ -193,5 +194,32 @@ BUGS = (
         "the service says that we call too often, and the other process goes on",
         (Edit("resources/services/rate_limit.py", "limits.freeze(tx, self._service, seconds)", "pass"),),
         ("tests/integration/test_rate_limit.py::test_a_frozen_service_is_left_alone_by_everybody",),
+    ),
+    SeededBug(
+        "a claim forgets the doubt",
+        "a payment in doubt is claimed before a long pause, and its key is sent again when it is forgotten",
+        (Edit(_SQL, "absent_looks = 0, settles_at = null,", "looks = 0, absent_looks = 0, settles_at = null,"),),
+        (f"{_DOUBT}test_what_was_in_doubt_is_so_still_after_claims_that_came_to_no_answer",),
+    ),
+    SeededBug(
+        "a contradiction forgotten",
+        "a charge was booked under another order, ours is not found, and is charged again",
+        (Edit(_OUTCOMES, "if tries_left and doubt.contradiction is None else", "if tries_left else"),),
+        (
+            "tests/unit/test_outcomes.py::"
+            "test_what_was_answered_for_something_else_is_not_sent_again_because_it_cannot_be_found",
+        ),
+    ),
+    SeededBug(
+        "a doubt called off",
+        "the order was paid by the call in doubt, and is said not to be charged",
+        (Edit("resources/database/changed_orders.py", "    doubt.ask_a_person(", "    _ = (lambda *_, **__: None)("),),
+        (f"{_DOUBT}test_a_payment_that_may_exist_is_not_called_off_when_its_order_changes",),
+    ),
+    SeededBug(
+        "a gateway's page believed",
+        "during a deployment of the gateway every payment is rejected for good",
+        (Edit("resources/services/classify.py", "is OutcomeClass.REFUSED and _is_a_page(", "is None and _is_a_page("),),
+        ("tests/unit/test_classify.py::test_a_page_of_a_gateway_refuses_no_payment",),
     ),
 )

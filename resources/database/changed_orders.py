@@ -1,7 +1,7 @@
 """Orders that somebody changed between plan and send: cancelled, charged elsewhere, another amount, refunded.
 
 Looked at in the transaction that claims an effect, the last moment at which nothing has been sent. Such an effect is
-never asked for; it ends as `cancelled`, with the reason.
+not asked for any more; it ends as `cancelled`, with the reason.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from sqlalchemy import Connection, text
 
 from domain.states import EffectKind
+from resources.database import doubt
 
 AS_PLANNED: Mapping[EffectKind, str] = {
     EffectKind.PAYMENT: "(o.status = 'PENDING' and o.paid_at is null and o.amount = e.amount"
@@ -25,12 +26,17 @@ _REASON = {EffectKind.PAYMENT: "PAY-ORDER-CHANGED", EffectKind.NOTIFICATION: "MA
 
 
 def give_up(tx: Connection, kind: EffectKind, batch_id: str, last_row: int) -> None:
-    """End the effects of a batch that would be due, up to a row, but for their orders."""
+    """End the effects of a batch that would be due, up to a row, but for their orders.
+
+    One that may exist all the same, perhaps it is why its order was changed, is for a person.
+    """
+    changed = f"""e.not_before <= clock_timestamp() and e.import_row_number <= :last_row
+                  and {AS_PLANNED[kind]} is not true"""
+    doubt.ask_a_person(tx, kind, batch_id, changed, last_row=last_row)
     tx.execute(
         text(f"""update {kind.value} e set state = 'cancelled', reason = :reason, settled_at = clock_timestamp()
                  from orders o
                  where o.order_id = e.order_id and e.batch_id = :b and e.state in ('planned', 'retry_wait')
-                       and e.not_before <= clock_timestamp() and e.import_row_number <= :last_row
-                       and {AS_PLANNED[kind]} is not true"""),
+                       and {changed}"""),
         {"b": batch_id, "reason": _REASON[kind], "last_row": last_row},
     )

@@ -152,7 +152,7 @@ def recover(tx: Connection, kind: EffectKind, batch_id: str, epoch: int, settle_
     """
     found = tx.execute(
         text(f"""update {kind.value} set state = 'unknown', lease_epoch = :epoch, not_before = clock_timestamp(),
-                        settles_at = clock_timestamp() + make_interval(secs => :settle)
+                        settles_at = clock_timestamp() + make_interval(secs => :settle), looks = 0
                  where batch_id = :b and state = 'sending' and lease_epoch < :epoch"""),
         {"b": batch_id, "epoch": epoch, "settle": settle_seconds},
     )
@@ -166,6 +166,8 @@ def recover(tx: Connection, kind: EffectKind, batch_id: str, epoch: int, settle_
 
 def claim(tx: Connection, kind: EffectKind, batch_id: str, epoch: int, limit: int) -> list[ClaimedEffect]:
     """Commit the intent to send up to ``limit`` effects, in the order of the file, as far as people and guards allow.
+
+    ``looks`` is kept: what was in doubt before stays so through any number of claims that come to no answer.
 
     Raises:
         BatchBusy: a successor has begun. Only a claim leads to a call, so a worker that was fenced calls nobody any
@@ -183,7 +185,7 @@ def claim(tx: Connection, kind: EffectKind, batch_id: str, epoch: int, limit: in
                  claimed as (
                      update {kind.value} e set state = 'sending', lease_epoch = :epoch, attempts = attempts + 1,
                             reason = null,
-                            looks = 0, absent_looks = 0, settles_at = null,
+                            absent_looks = 0, settles_at = null,
                             first_sent_at = coalesce(first_sent_at, clock_timestamp())
                      from due where e.order_id = due.order_id
                      returning e.order_id, e.idempotency_key, e.request_sha256, e.attempts, due.was_in_doubt,
@@ -224,18 +226,22 @@ def due_unknown(tx: Connection, kind: EffectKind, batch_id: str, limit: int) -> 
     """Effects in doubt whose next look-up is due."""
     rows = tx.execute(
         text(f"""select {_FACTS}, e.idempotency_key, e.attempts, e.looks, e.absent_looks,
-                        e.settles_at <= clock_timestamp(), coalesce(e.reason like '%-KEY-REUSED', false), e.recheck,
+                        e.settles_at <= clock_timestamp(),
+                        case when e.reason like any (:contradictions) then e.reason end, e.recheck,
                         extract(epoch from clock_timestamp() - e.first_sent_at)
                  from {kind.value} e join orders o on o.order_id = e.order_id
                  join import_rows r on r.batch_id = o.batch_id and r.import_row_number = o.import_row_number
                  where e.batch_id = :b and e.state = 'unknown' and e.not_before <= clock_timestamp()
                  order by e.import_row_number limit :n"""),
-        {"b": batch_id, "n": limit},
+        {"b": batch_id, "n": limit, "contradictions": _CONTRADICTIONS},
     )
     return [
-        UnknownEffect(_facts(facts), key, Doubt(settled, looks, absent, attempts, key_reused, restored), float(age))
-        for *facts, key, attempts, looks, absent, settled, key_reused, restored, age in rows
+        UnknownEffect(_facts(facts), key, Doubt(settled, looks, absent, attempts, contradiction, restored), float(age))
+        for *facts, key, attempts, looks, absent, settled, contradiction, restored, age in rows
     ]
+
+
+_CONTRADICTIONS = ["%-KEY-REUSED", "%-ANSWER-MISMATCH", "SYS-ANSWER-UNWRITABLE"]
 
 
 def settle(
@@ -259,7 +265,8 @@ _SETTLE = """
     update {table} e set state = u.to_state, reason = u.reason, remote_id = u.remote_id,
            idempotency_key = coalesce(u.new_key, e.idempotency_key),
            not_before = clock_timestamp() + make_interval(secs => u.wait_seconds),
-           looks = e.looks + u.looked, absent_looks = e.absent_looks + u.absent,
+           looks = case when u.from_state = 'sending' and u.to_state = 'unknown' then 0 else e.looks + u.looked end,
+           absent_looks = e.absent_looks + u.absent,
            settles_at = case when u.from_state = 'sending' and u.to_state = 'unknown'
                              then clock_timestamp() + make_interval(secs => :settle) else e.settles_at end,
            settled_at = case when u.to_state in ('done', 'rejected', 'review') then clock_timestamp() end

@@ -13,7 +13,7 @@ from sqlalchemy import Connection, text
 from domain.decisions import proven_absent, redrivable_codes
 from domain.guards import NEAR_DUPLICATE, PaymentTally
 from domain.states import EffectKind, EffectState
-from resources.database import near_duplicates
+from resources.database import doubt, near_duplicates
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,11 +73,7 @@ def cancel_unsent(tx: Connection, batch_id: str) -> Counted:
     waits because its order resembles another was never sent either.
     """
     near_duplicates.let_go(tx, batch_id)
-    tx.execute(
-        text(f"""update payments e set state = 'review', reason = 'PAY-OUTCOME-UNKNOWN', settled_at = clock_timestamp()
-                 where e.batch_id = :b and e.state = 'retry_wait' and {_ONLY_ITS_KEY_TELLS}"""),
-        {"b": batch_id},
-    )
+    doubt.ask_a_person(tx, EffectKind.PAYMENT, batch_id)
     cancelled = tx.execute(
         text("""with moved as (
                     update payments e set state = 'cancelled', reason = 'PAY-CANCELLED', settled_at = clock_timestamp()
@@ -89,10 +85,6 @@ def cancel_unsent(tx: Connection, batch_id: str) -> Counted:
     )
     amounts = list(cancelled.scalars())
     return Counted(len(amounts), sum(amounts))
-
-
-_ONLY_ITS_KEY_TELLS = """exists (select from effect_attempts a where a.order_id = e.order_id
-                                 and a.kind = 'payments' and a.outcome = 'send_again')"""
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,9 +18,7 @@ from resources.services import classify
 
 # What looks like a name or an address of somebody is kept as its digest: some services call a mail by its recipient.
 _PLAIN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/+=-]{0,127}")
-_SUCCEEDED = frozenset(
-    {"completed", "paid", "succeeded", "success", "captured", "sent", "accepted", "queued", "delivered", "ok"}
-)
+_SUCCEEDED = frozenset({"completed", "succeeded", "success", "ok"})
 _FAILED = frozenset({"declined", "failed", "rejected", "canceled", "cancelled"})
 
 
@@ -28,13 +26,14 @@ _FAILED = frozenset({"declined", "failed", "rejected", "canceled", "cancelled"})
 class AnswerReader:
     """Reads the answers of one service.
 
-    ``word`` is PAY or MAIL; ``id_fields`` may name the effect; ``matches`` says whether the rest of an effect is about
-    so many yen.
+    ``word`` is PAY or MAIL; ``id_fields`` may name the effect; ``done_words`` are what its status may also be when it
+    is done; ``matches`` says whether the rest of an effect is about so many yen.
     """
 
     word: str
     profile: ServiceProfile
     id_fields: tuple[str, ...]
+    done_words: frozenset[str]
     matches: Callable[[Mapping[str, Any], int], bool]
 
     def inside(self, answer: object) -> object:
@@ -56,30 +55,39 @@ class AnswerReader:
         status = str(effect.get("status", "completed")).casefold()
         if status in _FAILED:
             return replace(outcome, cls=OutcomeClass.REFUSED, reason=classify.declined(self.word))
-        if status not in _SUCCEEDED and status not in self.profile.done_words:
+        if _denies(effect) or status not in {*_SUCCEEDED, *self.done_words, *self.profile.done_words}:
             return outcome
         return replace(outcome, cls=OutcomeClass.DONE, reason=None, remote_id=self._remote_id(effect, order_id))
 
     def found(self, answer: object, order_id: int, amount_jpy: int, outcome: Outcome) -> Outcome:
         """What a look-up that was answered well means. A list, where it is one, holds none, the one, or too many."""
         if not self.profile.look_up_lists or not isinstance(answer, list):
-            return self.effect(answer, order_id, amount_jpy, outcome)
+            return self._shown(answer, order_id, amount_jpy, outcome)
         if not answer:
             return replace(outcome, cls=OutcomeClass.ABSENT)
-        return self.effect(answer[0], order_id, amount_jpy, outcome) if len(answer) == 1 else self.mismatch(outcome)
+        return self._shown(answer[0], order_id, amount_jpy, outcome) if len(answer) == 1 else self.mismatch(outcome)
+
+    def _shown(self, effect: object, order_id: int, amount_jpy: int, outcome: Outcome) -> Outcome:
+        """As `effect`; but what only repeats our question, without id or status, may speak of nothing at all."""
+        found = self.effect(effect, order_id, amount_jpy, outcome)
+        shows = isinstance(effect, dict) and ("status" in effect or self._named_id(effect) is not None)
+        return outcome if found.cls is OutcomeClass.DONE and not shows else found
 
     def mismatch(self, outcome: Outcome) -> Outcome:
         """An answer about something else: never done, whatever it says."""
         return replace(outcome, cls=OutcomeClass.MISMATCH, reason=f"{self.word}-ANSWER-MISMATCH")
 
     def _remote_id(self, effect: Mapping[str, Any], order_id: int) -> str:
-        names = (self.profile.id_field,) if self.profile.id_field else self.id_fields
-        found = next((str(effect[name]) for name in names if effect.get(name) not in (None, "")), None)
+        found = self._named_id(effect)
         if found is None:
             return f"order-{order_id}"
         if _PLAIN_ID.fullmatch(found):
             return found
         return f"sha256-{hashlib.sha256(found.encode(errors='replace')).hexdigest()}"
+
+    def _named_id(self, effect: Mapping[str, Any]) -> str | None:
+        names = (self.profile.id_field,) if self.profile.id_field else self.id_fields
+        return next((str(effect[name]) for name in names if effect.get(name) not in (None, "")), None)
 
 
 def number(value: object) -> int | None:
@@ -89,6 +97,12 @@ def number(value: object) -> int | None:
     if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < 19:
         return int(value)
     return None
+
+
+def _denies(effect: Mapping[str, Any]) -> bool:
+    """Whether it says beside a good status that nothing was done: then neither is believed."""
+    failed = effect.get("success") is False or effect.get("ok") is False or effect.get("exists") is False
+    return failed or bool(effect.get("error") or effect.get("errors")) or number(effect.get("count")) == 0
 
 
 def _several(effect: Mapping[str, Any]) -> bool:

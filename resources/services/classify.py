@@ -40,6 +40,11 @@ def of_exception(error: BaseException, word: str) -> Outcome:
     return Outcome(OutcomeClass.AMBIGUOUS, f"{word}-OUTCOME-UNKNOWN", systemic=True)
 
 
+def is_out_of_order(response: httpx.Response) -> bool:
+    """Whether an answer that is not 2xx says so of the service as a whole."""
+    return is_systemic(response.status_code) or _is_a_page(response)
+
+
 def is_systemic(status: int) -> bool:
     """Whether a status says that the service as a whole is out of order, or that none of our calls is allowed.
 
@@ -53,9 +58,17 @@ def of_refusal(response: httpx.Response, profile: ServiceProfile, word: str) -> 
     outcome = replace(of_status(response.status_code, profile, word), service_request_id=request_id(response))
     if outcome.throttled or (response.status_code == 503 and "retry-after" in response.headers):
         outcome = replace(outcome, retry_after_seconds=retry_after(response))
+    if outcome.cls is OutcomeClass.REFUSED and _is_a_page(response):  # whoever refused it, it was not the service
+        return replace(outcome, cls=OutcomeClass.AMBIGUOUS, reason=f"{word}-OUTCOME-UNKNOWN", systemic=True)
     if outcome.cls is OutcomeClass.REFUSED and profile.honours_keys and _KEY_REUSED.search(response.content):
         return key_reused(outcome, word)
     return outcome
+
+
+def _is_a_page(response: httpx.Response) -> bool:
+    """HTML: the word of a gateway or of another server at this address, and not of the service."""
+    kind = response.headers.get("content-type", "").lower()
+    return kind.startswith("text/html") or response.content.lstrip()[:9].lower().startswith((b"<!doctype", b"<html"))
 
 
 def of_status(status: int, profile: ServiceProfile, word: str) -> Outcome:
@@ -74,9 +87,14 @@ def of_status(status: int, profile: ServiceProfile, word: str) -> Outcome:
     return outcome
 
 
-def was_refused_unread(outcome: Outcome) -> bool:
-    """Whether a batch call was refused before its items were looked at; any other refusal leaves them in doubt."""
-    return outcome.cls is OutcomeClass.REFUSED and outcome.http_status in _REFUSED_UNREAD
+def was_refused_unread(outcome: Outcome, profile: ServiceProfile) -> bool:
+    """Whether a batch call was refused before its items were looked at; any other refusal leaves them in doubt.
+
+    A 400 may be about one item, met after others were done: only their keys make it harmless to send those again. The
+    rest may come of a gateway as well: no such path, or a call that is too large for it.
+    """
+    unread = outcome.http_status in _REFUSED_UNREAD and (outcome.http_status != 400 or profile.sends_keys)
+    return unread and outcome.cls in (OutcomeClass.REFUSED, OutcomeClass.AMBIGUOUS)
 
 
 def key_reused(outcome: Outcome, word: str) -> Outcome:

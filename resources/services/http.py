@@ -41,6 +41,7 @@ class ServiceConnection:
         self._client = httpx.AsyncClient(
             base_url=base_url,
             transport=transport,
+            headers={"accept-encoding": "identity"},  # httpx would ask for gzip, and we read the octets as they come
             timeout=httpx.Timeout(timeout_seconds, connect=_CONNECT_SECONDS),
             follow_redirects=False,
             # aiohttp keeps none, and httpx would: whatever a service puts into one would go out again with every call.

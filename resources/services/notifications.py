@@ -24,6 +24,7 @@ class NotificationService(EffectService):
     order_path = "/api/v1/notifications/order"
     key_path = "/api/v1/notifications/key"
     id_fields = ("notification_id", "message_id", "id")
+    done_words = frozenset({"sent", "queued", "accepted", "delivered"})
 
     def _matches(self, effect: Mapping[str, Any], amount_jpy: int) -> bool:
         return True

@@ -24,6 +24,7 @@ class PaymentService(EffectService):
     order_path = "/api/v1/payments/order"
     key_path = "/api/v1/payments/key"
     id_fields = ("payment_id", "id")
+    done_words = frozenset({"paid", "captured"})  # what is only queued or accepted is not paid yet
 
     def _matches(self, effect: Mapping[str, Any], amount_jpy: int) -> bool:
         amount, currency = effect.get("amount", amount_jpy), effect.get("currency", "JPY")

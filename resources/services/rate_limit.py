@@ -1,4 +1,4 @@
-"""The rate of calls to a service, shared by all processes and batches (R-23).
+"""The rate of calls to a service, shared by all processes and batches (R-20, R-23).
 
 Calls leave evenly, a little further apart than the limit asks: at 10/s one every 102 ms. So eleven calls span 1.02 s,
 and a call may arrive up to 20 ms late without an eleventh in any second at the service. Who is more than 10 ms late for

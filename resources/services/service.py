@@ -29,12 +29,13 @@ class EffectService(ABC):
     order_path: str
     key_path: str
     id_fields: tuple[str, ...]
+    done_words: frozenset[str]
 
     def __init__(self, base_url: str, profile: ServiceProfile, timeout_seconds: float) -> None:
         self.base_url = base_url
         self.profile = profile
         self.timeout_seconds = timeout_seconds
-        self._reader = AnswerReader(self.word, profile, self.id_fields, self._matches)
+        self._reader = AnswerReader(self.word, profile, self.id_fields, self.done_words, self._matches)
         self._connection: ServiceConnection | None = None
 
     async def send(self, order_id: int, amount_jpy: int, body: bytes, key: str) -> Outcome:
@@ -59,8 +60,8 @@ class EffectService(ABC):
             call = classify.of_refusal(response, self.profile, self.word)
         except Exception as error:
             return batch_calls.all_alike(items, classify.of_exception(error, self.word))
-        if classify.was_refused_unread(call):
-            return BatchAnswer(call)
+        if classify.was_refused_unread(call, self.profile):
+            return BatchAnswer(replace(call, systemic=False))
         if call.cls is OutcomeClass.REFUSED:  # some of its items, or all: nobody knows
             call = replace(call, cls=OutcomeClass.AMBIGUOUS, reason=f"{self.word}-OUTCOME-UNKNOWN")
         return batch_calls.all_alike(items, call)
@@ -91,7 +92,7 @@ class EffectService(ABC):
         except Exception as error:
             return classify.of_exception(error, self.word)
         _, outcome = self._read(response)
-        out_of_order = classify.is_systemic(response.status_code) or (response.is_success and outcome.systemic)
+        out_of_order = outcome.systemic if response.is_success else classify.is_out_of_order(response)
         return replace(outcome, cls=OutcomeClass.ABSENT, systemic=out_of_order)
 
     def open(self) -> None:
@@ -151,5 +152,5 @@ class EffectService(ABC):
         if status == 404 and (isinstance(answer, dict) or self.profile.plain_not_found_means_absent):
             return replace(doubt, cls=OutcomeClass.ABSENT, systemic=False)
         if not response.is_success:
-            return replace(doubt, systemic=classify.is_systemic(status))
+            return replace(doubt, systemic=classify.is_out_of_order(response))
         return self._reader.found(self._reader.inside(answer), order_id, amount_jpy, doubt)

@@ -276,6 +276,15 @@ def test_a_call_that_was_refused_unread_says_nothing_about_its_items(status: int
 
     assert came.items == {}
     assert came.call == Outcome(REFUSED, "PAY-REFUSED", status)
+    of_a_gateway = answered(b"<html>", f"{status} No")
+    assert (of_a_gateway.items, of_a_gateway.call.systemic) == ({}, False)
+
+
+def test_a_400_may_come_after_some_items_were_done_and_without_keys_all_are_looked_up():
+    with server(says(answer(b"{}", "400 Bad Request"))) as url:
+        came = send(url, BY_ORDER)
+
+    assert classes(came) == [AMBIGUOUS, AMBIGUOUS, AMBIGUOUS]
 
 
 def test_items_that_all_fail_with_5xx_count_against_the_service_once():

@@ -194,6 +194,21 @@ def test_a_key_that_was_used_with_other_content_is_no_refusal(status: int, body:
     assert status == 409 or classify.of_refusal(response, ServiceProfile(), "PAY").cls is OutcomeClass.REFUSED
 
 
+@pytest.mark.parametrize("status", sorted(REFUSED))
+@pytest.mark.parametrize(
+    "page",
+    [{"text": "no such path", "headers": {"content-type": "text/html"}}, {"content": b"\n<!DOCTYPE html><h1>"},
+     {"content": b"<HTML><h1>400 The plain HTTP request was sent to HTTPS port"}],
+)  # fmt: skip
+def test_a_page_of_a_gateway_refuses_no_payment(status: int, page: dict[str, Any]):
+    """It is put in front of the service, or in its place: rejecting a whole batch for it could not be taken back."""
+    outcome = classify.of_refusal(httpx.Response(status, **page), ServiceProfile(), "PAY")
+
+    assert (outcome.cls, outcome.systemic, outcome.reason) == (OutcomeClass.AMBIGUOUS, True, "PAY-OUTCOME-UNKNOWN")
+    other = classify.of_refusal(httpx.Response(status, text="no such order"), ServiceProfile(), "PAY")
+    assert other.cls is OutcomeClass.REFUSED  # a service that answers errors as text is taken at its word
+
+
 def test_a_503_that_says_when_to_ask_again_is_obeyed():
     """3.10."""
     assert refusal(503, retry_after="7").retry_after_seconds == 7.0
@@ -510,6 +525,42 @@ def test_what_the_legacy_answer_may_leave_out_is_no_doubt(missing: str):
 
     assert outcome.cls is OutcomeClass.DONE
     assert outcome.remote_id == ("order-42" if missing == "payment_id" else "pay_1")
+
+
+@pytest.mark.parametrize(
+    "denial",
+    [{"success": False}, {"ok": False}, {"exists": False}, {"error": "declined"}, {"errors": [{"code": "x"}]},
+     {"count": 0}, {"status": "queued"}, {"status": "accepted"}, {"status": "processing"}],
+)  # fmt: skip
+def test_a_good_status_beside_a_denial_is_doubt(denial: dict[str, object]):
+    """Neither paid nor refused: it is looked up."""
+    assert pay_answered({**GOOD, **denial}).cls is OutcomeClass.AMBIGUOUS
+    assert looked_up({**GOOD, **denial}).cls is OutcomeClass.AMBIGUOUS
+    harmless = {"error": None, "errors": [], "success": True, "count": 1}
+    assert pay_answered({**GOOD, **harmless}).cls is OutcomeClass.DONE
+
+
+def test_a_look_up_that_only_repeats_the_question_has_found_nothing():
+    echo = {name: value for name, value in GOOD.items() if name not in ("payment_id", "status")}
+
+    assert looked_up(echo).cls is OutcomeClass.AMBIGUOUS
+    assert looked_up({**echo, "payment": None, "payment_id": None}).cls is OutcomeClass.AMBIGUOUS
+    assert looked_up({**echo, "status": "completed"}).cls is OutcomeClass.DONE
+    assert looked_up({**echo, "payment_id": "pay_1"}).cls is OutcomeClass.DONE
+
+
+def test_no_answer_is_asked_for_compressed():
+    """We read the octets as they come: behind a gateway that compresses, every answer would be doubt."""
+    asked: list[bytes] = []
+
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        asked.append(await reader.readuntil(b"\r\n\r\n"))
+        writer.write(answer(json.dumps(GOOD).encode(), "200 OK"))
+        await writer.drain()
+
+    with server(talk) as url:
+        assert look(url).cls is OutcomeClass.DONE
+    assert b"accept-encoding: identity\r\n" in asked[0].lower()
 
 
 def test_a_compressed_answer_that_nobody_asked_for_is_doubt():

@@ -43,9 +43,10 @@ def test_a_look_up_that_finds_the_effect_settles_it_at_once():
     assert after_look(OutcomeClass.DONE, settled=False) is EffectState.DONE
 
 
-def test_a_look_up_that_finds_a_refusal_settles_it_at_once():
-    """The service itself says that it declined."""
-    assert after_look(OutcomeClass.REFUSED, settled=False) is EffectState.REJECTED
+@pytest.mark.parametrize(("settled", "expected"), [(False, EffectState.UNKNOWN), (True, EffectState.REJECTED)])
+def test_a_look_up_that_finds_a_refusal_settles_it_once_no_call_is_under_way(settled: bool, expected: EffectState):
+    """The service itself says that it declined; until then it may speak of an earlier call."""
+    assert after_look(OutcomeClass.REFUSED, settled=settled, looks=500) is expected
 
 
 def test_a_look_up_that_finds_another_effect_asks_for_a_person():
@@ -80,9 +81,19 @@ def test_an_effect_that_never_arrives_is_given_to_a_person_in_the_end(attempt: i
 @pytest.mark.parametrize("cls", [OutcomeClass.ABSENT, OutcomeClass.SEND_AGAIN])
 def test_an_effect_whose_key_is_spoilt_is_not_sent_again_under_it(cls: OutcomeClass):
     """The service knows the key with other content: it would refuse for ever, and the mistake is ours."""
-    doubt = Doubt(settled=True, looks=3, absent_looks=1, attempt=1, key_reused=True)
+    doubt = Doubt(settled=True, looks=3, absent_looks=1, attempt=1, contradiction="PAY-KEY-REUSED")
 
     assert state_after_look_up(Outcome(cls), doubt, PATIENCE) is EffectState.REVIEW
+
+
+@pytest.mark.parametrize("contradiction", ["PAY-ANSWER-MISMATCH", "MAIL-ANSWER-MISMATCH", "SYS-ANSWER-UNWRITABLE"])
+def test_what_was_answered_for_something_else_is_not_sent_again_because_it_cannot_be_found(contradiction: str):
+    """It may have been done under another order. Only a key keeps a second call from being a second effect."""
+    doubt = Doubt(settled=True, looks=3, absent_looks=1, attempt=1, contradiction=contradiction)
+
+    assert state_after_look_up(Outcome(OutcomeClass.ABSENT), doubt, PATIENCE) is EffectState.REVIEW
+    assert state_after_look_up(Outcome(OutcomeClass.SEND_AGAIN), doubt, PATIENCE) is EffectState.RETRY_WAIT
+    assert state_after_look_up(Outcome(OutcomeClass.DONE), doubt, PATIENCE) is EffectState.DONE
 
 
 @pytest.mark.parametrize("looks", [0, 8])
