@@ -348,21 +348,33 @@ def release_unsent(tx: Connection, kind: EffectKind, epoch: int, order_ids: Sequ
     )
 
 
+_PAYABLE = "(o.status in ('PENDING', 'PAID', 'FAILED') or o.cancelled_at is not null)"
+_NUMBER_IS_TAKEN = """exists (select from orders other
+                              where other.client = o.client and other.order_number = o.order_number
+                                    and other.batch_id is not null and other.cancelled_at is null)"""
+
+
 def mark_paid(tx: Connection, order_ids: Sequence[int]) -> None:
-    """Orders whose payment is done."""
+    """Orders whose payment is done. One that the order system moved on or ended meanwhile keeps its status.
+
+    An order that we had cancelled stands again: its number is free no more, unless another order has it by now.
+    """
     tx.execute(
-        text(
-            """update orders set status = 'PAID', status_reason = null, paid_at = now(), updated_at = now()
-                where order_id = any(:ids)"""
-        ),
+        text(f"""update orders o
+                 set status = case when {_PAYABLE} then 'PAID' else o.status end,
+                     status_reason = case when not {_PAYABLE} then o.status_reason end,
+                     cancelled_at = case when o.cancelled_at is not null and {_NUMBER_IS_TAKEN} then o.cancelled_at end,
+                     paid_at = coalesce(o.paid_at, now()), updated_at = now()
+                 where o.order_id = any(:ids)"""),
         {"ids": list(order_ids)},
     )
 
 
 def mark_unpaid(tx: Connection, order_ids: Sequence[int], reasons: Sequence[str | None]) -> None:
-    """Orders whose payment was declined go back to PENDING, with the reason (R-13)."""
+    """Orders whose payment was declined are PENDING, with the reason (R-13), unless the order system moved them on."""
     tx.execute(
-        text("""update orders o set status = 'PENDING', status_reason = u.reason, updated_at = now()
+        text("""update orders o set status = case when o.status = 'FAILED' then 'PENDING' else o.status end,
+                       status_reason = u.reason, updated_at = now()
                 from unnest(cast(:ids as integer[]), cast(:reasons as text[])) as u (order_id, reason)
                 where o.order_id = u.order_id"""),
         {"ids": list(order_ids), "reasons": list(reasons)},

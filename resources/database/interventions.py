@@ -69,6 +69,8 @@ def _forget_reason(tx: Connection, order_ids: list[int]) -> None:
 def cancel_unsent(tx: Connection, batch_id: str) -> Counted:
     """Cancel every payment of the batch that certainly was not made and is not under way, and its order.
 
+    An order that was paid elsewhere, or ended by the order system, keeps its status.
+
     A payment whose last word was "send the same key again" may exist all the same: that one is for a person. One that
     waits because its order resembles another was never sent either.
     """
@@ -77,10 +79,12 @@ def cancel_unsent(tx: Connection, batch_id: str) -> Counted:
     cancelled = tx.execute(
         text("""with moved as (
                     update payments e set state = 'cancelled', reason = 'PAY-CANCELLED', settled_at = clock_timestamp()
-                    where e.batch_id = :b and e.state in ('planned', 'retry_wait') returning e.order_id)
-                update orders o set status = 'CANCELLED', status_reason = 'PAY-CANCELLED', updated_at = now(),
-                       cancelled_at = clock_timestamp()
-                from moved where o.order_id = moved.order_id returning o.amount"""),
+                    where e.batch_id = :b and e.state in ('planned', 'retry_wait') returning e.order_id, e.amount),
+                ended as (
+                    update orders o set status = 'CANCELLED', status_reason = 'PAY-CANCELLED', updated_at = now(),
+                           cancelled_at = clock_timestamp()
+                    from moved where o.order_id = moved.order_id and o.status in ('PENDING', 'FAILED'))
+                select amount from moved"""),
         {"b": batch_id},
     )
     amounts = list(cancelled.scalars())

@@ -12,7 +12,7 @@ import pytest
 
 from assets.payments.planning import plan_payments
 from domain.states import EffectKind
-from resources.database import effects
+from resources.database import effects, interventions
 from tests.integration.batches import Installation, services, work_through
 
 PAYMENTS_ONLY = frozenset({EffectKind.PAYMENT})
@@ -89,3 +89,60 @@ def test_nobody_is_told_that_an_order_is_paid_which_is_not_any_more(
     assert sorted(order_id for (order_id,) in mailed) == [ids[0], ids[1], ids[3]]
     assert installation.states("notifications", batch)[ids[2]] == ("cancelled", "MAIL-NOT-PAID")
     assert books.everything_settled
+
+
+@pytest.mark.parametrize("status", ["CANCELLED", "REFUNDED", "SHIPPED"])
+def test_the_outcome_of_a_call_does_not_undo_what_the_order_system_did_meanwhile(
+    installation: Installation, status: str
+) -> None:
+    """Neither paid nor declined: an order that was cancelled during its call would be charged again by a redrive."""
+    _, ids = planned(installation, 3)
+    installation.execute("update orders set status = %s where order_id = any(%s)", status, ids)
+
+    with installation.database.begin() as tx:
+        effects.mark_paid(tx, ids[:1])
+        effects.mark_unpaid(tx, ids[1:2], ["PAY-DECLINED"])
+
+    assert orders(installation, ids, "status, paid_at is not null") == [
+        (status, True),
+        (status, False),
+        (status, False),
+    ]
+
+
+def test_cancelling_a_batch_leaves_alone_what_was_paid_elsewhere(installation: Installation) -> None:
+    batch, ids = planned(installation, 3)
+    installation.execute("update orders set status = 'PAID', paid_at = now() where order_id = %s", ids[1])
+
+    with installation.database.begin() as tx:
+        counted = interventions.cancel_unsent(tx, batch)
+
+    assert counted.effects == 3
+    assert orders(installation, ids, "status, cancelled_at is null") == [
+        ("CANCELLED", False), ("PAID", True), ("CANCELLED", False)]  # fmt: skip
+
+
+@pytest.mark.parametrize("number_is_used_again", [False, True])
+def test_a_cancelled_order_that_was_paid_after_all_has_its_number_again(
+    installation: Installation, number_is_used_again: bool
+) -> None:
+    """Free, it could be charged a second time by the corrected file; taken, the books stand with two of that number."""
+    batch, ids = planned(installation, 1)
+    with installation.database.begin() as tx:
+        interventions.cancel_unsent(tx, batch)
+    if number_is_used_again:
+        _, others = planned(installation, 1)
+        installation.execute(
+            """update orders set (client, order_number) = (select client, order_number from orders where order_id = %s)
+               where order_id = %s""",
+            *(ids + others),
+        )
+
+    with installation.database.begin() as tx:
+        effects.mark_paid(tx, ids)
+
+    assert orders(installation, ids, "status, cancelled_at is null") == [("PAID", not number_is_used_again)]
+
+
+def orders(installation: Installation, ids: list[int], columns: str) -> list[tuple[Any, ...]]:
+    return installation.execute(f"select {columns} from orders where order_id = any(%s) order by order_id", ids)
