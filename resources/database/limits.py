@@ -62,7 +62,8 @@ def freeze(tx: Connection, service: str, seconds: float) -> None:
 def seconds_frozen(tx: Connection, service: str) -> float:
     """Seconds until a service may be called again; 0 when nothing is known against it."""
     query = text("select extract(epoch from next_at - clock_timestamp()) from rate_permits where service = :service")
-    return max(0.0, float(tx.execute(query, {"service": service}).scalar() or 0.0))
+    seconds = float(tx.execute(query, {"service": service}).scalar() or 0.0)
+    return min(max(0.0, seconds), _LONGEST_QUEUE_SECONDS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,17 +79,21 @@ class BreakerState:
     probing: bool = False
 
 
+_CLOCK_WAS_SET_BACK = "opened_at > clock_timestamp()"  # what a breaker says of times is not believed then
+
+
 def breaker(tx: Connection, service: str) -> BreakerState:
     """Where the breaker of a service stands."""
     row = tx.execute(
-        text("""select state = 'open', reason, extract(epoch from probe_at - clock_timestamp()),
-                       coalesce(probing_until > clock_timestamp(), false)
-                from breakers where service = :service"""),
+        text(f"""select state = 'open', reason,
+                        case when not {_CLOCK_WAS_SET_BACK} then extract(epoch from probe_at - clock_timestamp()) end,
+                        coalesce(probing_until > clock_timestamp(), false) and not {_CLOCK_WAS_SET_BACK}
+                 from breakers where service = :service"""),
         {"service": service},
     ).one_or_none()
     if row is None or not row[0]:
         return BreakerState(open=False)
-    return BreakerState(True, row[1], max(0.0, float(row[2])), row[3])
+    return BreakerState(True, row[1], max(0.0, float(row[2] or 0.0)), row[3])
 
 
 def open_breaker(tx: Connection, service: str, reason: str, cooldown_seconds: float, *, probe_failed: bool) -> None:
@@ -113,9 +118,11 @@ def open_breaker(tx: Connection, service: str, reason: str, cooldown_seconds: fl
 def take_probe(tx: Connection, service: str, hold_seconds: float) -> bool:
     """Be the one who probes an open service; the next probe is free again after ``hold_seconds``."""
     taken = tx.execute(
-        text("""update breakers set probing_until = clock_timestamp() + make_interval(secs => :hold)
-                where service = :service and state = 'open' and probe_at <= clock_timestamp()
-                  and coalesce(probing_until, '-infinity') <= clock_timestamp() returning service"""),
+        text(f"""update breakers set probing_until = clock_timestamp() + make_interval(secs => :hold),
+                        opened_at = least(opened_at, clock_timestamp()), probe_at = least(probe_at, clock_timestamp())
+                 where service = :service and state = 'open'
+                   and (probe_at <= clock_timestamp() and coalesce(probing_until, '-infinity') <= clock_timestamp()
+                        or {_CLOCK_WAS_SET_BACK}) returning service"""),
         {"service": service, "hold": hold_seconds},
     )
     return taken.scalar() is not None

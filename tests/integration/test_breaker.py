@@ -157,6 +157,25 @@ def test_a_prober_that_dies_leaves_the_probe_to_the_next(installation: Installat
     assert taken == [True, False, True]
 
 
+def test_a_clock_that_was_set_back_keeps_no_service_waiting(installation: Installation) -> None:
+    """3.26: what was written by a clock that ran a day ahead would stop every payment for that day."""
+    with installation.database.begin() as tx:
+        shared.open_breaker(tx, "payments", "PAY-ACCESS-DENIED", 5.0, probe_failed=False)
+        shared.take_probe(tx, "payments", 30.0)
+    installation.execute("""update breakers set opened_at = opened_at + interval '1 day',
+                                probe_at = probe_at + interval '1 day', probing_until = probe_at + interval '1 day'""")
+
+    with installation.database.begin() as tx:
+        seen = shared.breaker(tx, "payments")
+        taken = [shared.take_probe(tx, "payments", seconds) for seconds in (0.1, 0.1)]
+    time.sleep(0.15)
+    with installation.database.begin() as tx:
+        taken.append(shared.take_probe(tx, "payments", 0.1))
+
+    assert (seen.open, seen.seconds_to_probe, seen.probing) == (True, 0.0, False)
+    assert taken == [True, False, True]
+
+
 def test_what_was_counted_before_a_recovery_is_forgotten(
     installation: Installation, monkeypatch: pytest.MonkeyPatch
 ) -> None:

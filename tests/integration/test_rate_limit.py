@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from domain.errors import DatabaseUnavailable
+from resources.database import limits as shared
 from resources.database.connection import Actor
 from resources.database.database import Database
 from resources.services.rate_limit import RateLimit
@@ -143,6 +144,16 @@ def test_a_freeze_is_never_shortened_by_a_later_one(installation: Installation) 
     asyncio.run(freeze())
     [(left,)] = installation.execute("select extract(epoch from max(next_at) - clock_timestamp()) from rate_permits")
     assert left > 45
+
+
+def test_a_clock_that_was_set_back_freezes_no_service_for_longer_than_any_asks(installation: Installation) -> None:
+    """3.26."""
+    with installation.database.begin() as tx:
+        shared.freeze(tx, "payments", 60.0)
+    installation.execute("update rate_permits set next_at = next_at + interval '1 day'")
+
+    with installation.database.begin() as tx:
+        assert shared.seconds_frozen(tx, "payments") == 150.0
 
 
 def test_without_the_database_nothing_leaves(installation: Installation) -> None:
