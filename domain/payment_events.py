@@ -5,6 +5,7 @@
     completed   review because of doubt          done
     completed   review because of a contradiction noted: a person has to decide
     completed   planned rejected cancelled       review: money moved that we did not know of
+    completed   review as a near duplicate       review for that reason: it was never asked for
     completed   done, the same payment           nothing: agreed
     completed   done, another payment            alarm: charged twice
     completed   another amount, currency, or a   review, or an alarm where it is done or in review already
@@ -26,6 +27,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
+from domain.guards import NEAR_DUPLICATE
 from domain.states import EffectState
 
 CURRENCY = "JPY"
@@ -130,13 +132,15 @@ def _judge_completed(event: PaymentEvent, known: KnownPayment) -> Verdict:
         return _review(known, "PAY-EVENT-MISMATCH")
     if known.state is EffectState.REVIEW and known.reason in CONTRADICTIONS:
         return Verdict(EventOutcome.NOTED)
+    if known.state is EffectState.PLANNED or known.reason == NEAR_DUPLICATE:
+        return _review(known, "PAY-EVENT-UNASKED")
     if known.state in _IN_DOUBT_OR_WAITING or known.state is EffectState.REVIEW:
         return Verdict(EventOutcome.APPLIED, EffectState.DONE)
-    return _review(known, "PAY-EVENT-UNASKED" if known.state is EffectState.PLANNED else "PAY-EVENT-AFTER-REFUSAL")
+    return _review(known, "PAY-EVENT-AFTER-REFUSAL")
 
 
 def _review(known: KnownPayment, reason: str) -> Verdict:
-    if known.state is EffectState.REVIEW:
+    if known.state is EffectState.REVIEW and known.reason != NEAR_DUPLICATE:
         return Verdict(EventOutcome.ALARM, reason=reason)
     return Verdict(EventOutcome.REVIEW, EffectState.REVIEW, reason)
 

@@ -117,6 +117,23 @@ def test_a_payment_that_we_know_nothing_of_waits_for_a_person(
     assert inbox(installation, order_id) == [("review", reason), ("noted", None)]
 
 
+def test_a_near_duplicate_that_was_paid_elsewhere_is_not_offered_for_payment_any_more(
+    installation: Installation, hook: Hook
+) -> None:
+    batch, order_id = in_state(installation, "planned")
+    installation.execute(
+        """update payments set state = 'review', reason = 'PAY-NEAR-DUPLICATE', settled_at = clock_timestamp()
+           where order_id = %s""",
+        order_id,
+    )
+
+    assert hook.tell(order_id) == "200 accepted"
+
+    assert payment(installation, order_id) == ("review", "PAY-EVENT-UNASKED")
+    assert installation.states("notifications", batch) == {}
+    assert inbox(installation, order_id) == [("review", "PAY-EVENT-UNASKED")]
+
+
 @pytest.mark.parametrize("state", ["planned", "sending", "unknown", "retry_wait", "rejected", "cancelled"])
 @pytest.mark.parametrize("wrong", [{"amount": 1499}, {"currency": "USD"}])
 def test_another_amount_than_asked_waits_for_a_person(

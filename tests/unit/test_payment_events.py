@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 
 import pytest
 
+from domain.guards import NEAR_DUPLICATE
 from domain.payment_events import CONTRADICTIONS, EventOutcome, EventType, KnownPayment, PaymentEvent, judge
 from domain.states import EFFECT_TRANSITIONS, EffectState
 
@@ -14,7 +15,7 @@ NOW = datetime(2026, 1, 1, tzinfo=UTC)
 STATES = [
     (state, reason)
     for state in EffectState
-    for reason in ([None, *sorted(CONTRADICTIONS)] if state is EffectState.REVIEW else [None])
+    for reason in ([None, NEAR_DUPLICATE, *sorted(CONTRADICTIONS)] if state is EffectState.REVIEW else [None])
 ]
 EVENTS = [
     PaymentEvent("e", type_, 7, payment_id, amount, currency, NOW, bytes(32))
@@ -33,7 +34,8 @@ def test_every_step_is_one_that_the_database_allows(state: EffectState, reason: 
     for event, of_another in itertools.product(EVENTS, (False, True)):
         to_state = judge(event, known(state, reason, of_another)).to_state
 
-        assert to_state is None or (state, to_state) in EFFECT_TRANSITIONS
+        stays = to_state in (None, state)  # in review for another reason, perhaps
+        assert stays or (state, to_state) in EFFECT_TRANSITIONS
 
 
 def test_what_is_done_is_not_moved_by_anything() -> None:
@@ -62,6 +64,18 @@ def test_a_review_because_of_a_contradiction_is_left_to_the_person() -> None:
         told = judge(EVENTS[0], known(EffectState.REVIEW, reason))
 
         assert (told.outcome, told.to_state) == (EventOutcome.NOTED, None)
+
+
+def test_what_waits_because_it_resembles_another_was_never_asked_for() -> None:
+    """Accepted afterwards, it would be charged a second time."""
+    waits = known(EffectState.REVIEW, NEAR_DUPLICATE)
+
+    for event in EVENTS:
+        told = judge(event, waits)
+        if event.type is EventType.COMPLETED:
+            right = (event.amount_jpy, event.currency) == (1500, "JPY")
+            assert (told.outcome, told.to_state) == (EventOutcome.REVIEW, EffectState.REVIEW)
+            assert told.reason == ("PAY-EVENT-UNASKED" if right else "PAY-EVENT-MISMATCH")
 
 
 def test_whatever_needs_a_person_has_a_reason() -> None:
