@@ -36,6 +36,9 @@ from psycopg.pq import TransactionStatus
 MOST_OCCURRENCES = 6
 """The later passings of one border are one point: a loop that waits asks the same question again and again."""
 
+START = "start"
+"""The stage before the first: what it passes is of no batch."""
+
 _LABEL_LENGTH = 64
 _FILE_CALLS = ("rename", "replace", "link", "unlink", "remove", "fsync", "mkdir", "chmod", "open")
 _SPACE = re.compile(r"\s+")
@@ -50,14 +53,15 @@ _PARTS = re.compile(r"/(?:\d+|bo1-[\w-]+)(?=/|$)")
 class Watch:
     """Counts the points of one process; may kill it at one of them.
 
-    ``targets``: names of points, or numbers as text: the n-th point from the start, whatever it is. The first that is
-    passed is the last.
+    ``targets``: names of points, or numbers as text: the n-th point from the start, whatever it is. Where it is said
+    which points are ``known``, all others after the start are targets too. The first that is passed is the last.
     """
 
-    def __init__(self, trace: int | None, targets: Collection[str]) -> None:
+    def __init__(self, trace: int | None, targets: Collection[str], known: Collection[str] | None = None) -> None:
         self._trace = trace
         self._targets = frozenset(targets)
-        self._stage = "start"
+        self._known = None if known is None else frozenset(known)
+        self._stage = START
         self._passed: Counter[str] = Counter()
         self._total = 0
         self._turn = threading.Lock()
@@ -68,7 +72,7 @@ class Watch:
         if not trace and kill is None:
             return None
         descriptor = os.open(trace, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600) if trace else None
-        return cls(descriptor, kill["at"] if kill else ())
+        return cls(descriptor, kill["at"], kill["known"]) if kill else cls(descriptor, ())
 
     def enter(self, stage: str) -> None:
         """From here on points belong to this stage."""
@@ -79,7 +83,7 @@ class Watch:
         with self._turn:
             name = self._name(border, label, phase, count=True)
             self._total += 1
-            dies = not self._targets.isdisjoint((name, str(self._total)))
+            dies = self._is_last(name, self._total)
             if self._trace is not None:
                 os.write(self._trace, f"{name}{KILLED if dies else ''}\n".encode())
             if dies:
@@ -89,7 +93,11 @@ class Watch:
         """Whether the next passing of this border is the last."""
         with self._turn:
             name = self._name(border, label, phase, count=False)
-            return not self._targets.isdisjoint((name, str(self._total + 1)))
+            return self._is_last(name, self._total + 1)
+
+    def _is_last(self, name: str, number: int) -> bool:
+        is_new = self._known is not None and name not in self._known and self._stage != START
+        return is_new or not self._targets.isdisjoint((name, str(number)))
 
     def _name(self, border: str, label: str, phase: str, *, count: bool) -> str:
         kind = f"{self._stage}|{border}|{label}|{phase}"

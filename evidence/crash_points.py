@@ -2,13 +2,13 @@
 
 All of them, for all four kinds of service, in the first life of a batch and in those that recover it.
 
-Runs without a kill show the first points. A point is exercised when a forked worker has died of SIGKILL exactly there,
-the batch was then brought to its end, and the checker has judged it. Then points are hunted: life after life of a batch
-dies at the first it meets of those that are not exercised. What a life after a kill passes, a look-up for instance, is
-new and is hunted too, until nothing new is found. Some points are passed only after kills elsewhere, or when threads
-take turns in a certain way: after a hunt in vain, a batch goes the way by which one of them was last passed, with the
-same kills before; some batches do one thing at a time, and after many hunts in vain they are longer. When all points
-are done, kills at random points follow until there are enough; when some are left, hunts among them.
+A run without a kill shows the first points. A point is exercised when a forked worker has died of SIGKILL exactly
+there, the batch was then brought to its end, and the checker has judged it. Then points are hunted: life after life of
+a batch dies at the first it meets of those that are not exercised, or that nobody has seen before, a look-up after a
+kill for instance: many are passed once in a thousand lives, when threads take turns in a certain way, and whoever waits
+for the next time may wait for ever. After a hunt in vain, a batch goes the way by which one of them was last passed,
+with the same kills before; some batches do one thing at a time, and after many hunts in vain they are longer. When all
+points are done, kills at random points follow until there are enough; when some are left, hunts among them.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from evidence.boundaries import KILLED
+from evidence.boundaries import KILLED, START
 from evidence.campaign import Budget, Line
 from evidence.ledgers import asked_of
 from evidence.life import FINISHED
@@ -38,8 +38,8 @@ _ROWS = (7, 2)  # and how many of them bad
 _MANY_ROWS = (20, 2)  # where a border has not been passed five or six times with few
 _ROWS_AT_RANDOM = (5, 1)
 _IN_FLIGHT = 4  # per profile; most of their time they wait for settled answers
-_DRY_RUNS = 3
 _MOST_KILLS = {"short": 3, "full": 10}  # of one batch
+_MOST_NEW = 40  # of one batch, beyond those: points that nobody has seen before
 _HUNTED_AT_ONCE = 5  # by half of the batches; all by the others
 _MOST_VAIN_HUNTS = {"short": 10, "full": 100}  # batches in a row; each new point gives hope again
 _VAIN_HUNTS_WITH_FEW_ROWS = 10
@@ -135,7 +135,7 @@ class Exploration:
     def __post_init__(self) -> None:
         self.name = self.place.profile.name
         self._turn = threading.Condition()
-        self._dry_runs = 1 if self.budget.is_short else _DRY_RUNS
+        self._dry_runs = 1
         self._under_way = 0
         self._rng = random.Random(f"{self.seed} {self.name}")
         self._longest = 0
@@ -216,7 +216,7 @@ class Exploration:
             if self.budget.is_short:
                 # A sample of what the first life passes, drawn anew with every seed.
                 passed = self._rng.sample(passed, min(_SHORT_POINTS, len(passed))) if is_first else []
-            new = {point for point in passed if not point.startswith("start|")} - self.to_do
+            new = {point for point in passed if not point.startswith(f"{START}|")} - self.to_do
             self.to_do |= new
             self._vain_hunts = 0 if new else self._vain_hunts
             for point in self.to_do.difference(self.exercised).intersection(passed):
@@ -235,7 +235,7 @@ class Exploration:
                     break
                 killed.append(point)
             else:
-                self._life(batch, task, set(), killed)
+                self._live_on(batch, task, killed)
             batch.finish(life_seconds=_LIFE_SECONDS)
             found = [f"{self.name}, kills at {killed}: {violation}" for violation in batch.violations()]
         except NotFinished as stuck:
@@ -246,6 +246,14 @@ class Exploration:
             self._vain_hunts = 0 if set(killed) & self.to_do - self.exercised else self._vain_hunts + 1
             self.exercised |= set(killed)
             self.deaths[len(killed)] += 1
+
+    def _live_on(self, batch: EvidenceBatch, task: _Task, killed: list[str]) -> None:
+        """Nothing is hunted any more; but what is new is exercised at once."""
+        for _ in range(_MOST_NEW):
+            point = self._life(batch, task, set(), killed)
+            if point is None:
+                return
+            killed.append(point)
 
     def _hunted(self, task: _Task, killed: Sequence[str]) -> list[str]:
         with self._turn:
@@ -259,7 +267,7 @@ class Exploration:
             NotFinished: it does neither.
         """
         trace = batch.folder / f"trace-{batch.lives}"
-        life = batch.begin(kill=kill, trace=trace)
+        life = batch.begin(kill=kill, trace=trace, known=self._known())
         status = life.wait(_LIFE_SECONDS)
         if status is None:
             life.signal()
@@ -274,6 +282,11 @@ class Exploration:
             with self._turn:
                 self.violations.append(f"{self.name}, kills at {list(before)}: a life ended with {batch.reason()}")
         return None
+
+    def _known(self) -> set[str] | None:
+        """None: what is new is only noted."""
+        with self._turn:
+            return None if self.budget.is_short or not self._longest else set(self.to_do)
 
 
 def _read(trace: Path) -> tuple[list[str], str | None]:

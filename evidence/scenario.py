@@ -216,13 +216,22 @@ class EvidenceBatch:
         made.write(self.folder / "home" / "import" / made.manifest["client"] / made.manifest["file"], self.manifest)
         self._changes = dict(changes)
 
-    def begin(self, kill: AbstractSet[str] = frozenset(), trace: Path | None = None, prepare: str = "") -> Life:
-        """Begin one life; ``kill``: the points at which it kills itself, or the numbers of points as text."""
+    def begin(
+        self,
+        kill: AbstractSet[str] = frozenset(),
+        trace: Path | None = None,
+        prepare: str = "",
+        known: AbstractSet[str] | None = None,
+    ) -> Life:
+        """Begin one life; ``kill``: the points at which it kills itself, or the numbers of points as text.
+
+        With ``known`` it kills itself at any other point too.
+        """
         self.lives += 1
         plan = replace(
             self.place.plan(self.folder, self.made.manifest["sha256"]),
             trace=str(trace or ""),
-            kill={"at": list(kill)} if kill else None,
+            kill={"at": list(kill), "known": known and list(known)} if kill or known else None,
         )
         changes = {**self._changes, **({"prepare": prepare} if prepare else {})}
         return self.place.ground.zygote.start(replace(plan, **changes).to_json())

@@ -81,6 +81,17 @@ def test_a_worker_dies_at_the_point_that_was_named(place: Scenario, batch: Evide
     assert charges(place, batch) == 1
 
 
+def test_a_worker_dies_at_the_first_point_that_nobody_knows(place: Scenario, batch: EvidenceBatch):
+    known = {point for point in passed_by(place.batch(rows=2, bad_rows=0, concurrency=1)) if "|http|" not in point}
+    trace = batch.folder / "trace"
+
+    assert batch.begin(trace=trace, known=known).wait(60) == -signal.SIGKILL
+
+    *before, last = trace.read_text(encoding="utf-8").splitlines()
+    assert last == "effects|http|POST /api/v1/payments|before|1\tKILLED"
+    assert {point for point in before if not point.startswith("start|")} <= known
+
+
 def test_killed_after_a_request_has_left_the_effect_happens_and_nobody_knows(place: Scenario, batch: EvidenceBatch):
     """The heart of the matter: charged, and our side has only the intent."""
     killed_at(batch, "effects|http|POST /api/v1/payments|sent|1")
