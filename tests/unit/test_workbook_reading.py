@@ -75,6 +75,8 @@ def test_zeros_that_only_the_format_shows_are_not_lost(path: Path, code: str, va
     rows = row(1, *HEADER) + row(2, "A-1", "x", "y", 500, None, number(value, 1))
 
     assert read(path, book(rows, styles=styles_of(code))).rows[0][5] == shown
+    says_so = rows.replace("<c ", '<c t="n" ')
+    assert read(path, book(says_so, styles=styles_of(code))).rows[0][5] == shown
 
 
 def test_what_the_library_passes_over_is_a_fault_of_its_row(path: Path):

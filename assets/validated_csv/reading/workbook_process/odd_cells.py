@@ -17,7 +17,7 @@ _CELL_WITHOUT_RESULT = re.compile(
 _HIDDEN_ROW = re.compile(rb"<(?:\w+:)?row\b[^<>]*\bhidden=[\"'](?:1|true)[\"']")
 _REFERENCE = re.compile(rb"\br=[\"']([A-Z]{1,3})([0-9]{1,7})[\"']")
 _STYLE = re.compile(rb"\bs=[\"']([0-9]+)[\"']")
-_TYPE = re.compile(rb"\st=[\"']")
+_TYPE_BUT_NUMBER = re.compile(rb"\st=[\"'](?!n[\"'])")  # a number may say that it is one
 _TEXT_OR_ERROR = re.compile(rb"\st=[\"'](?:str|e)[\"']")
 
 Place = tuple[int, int]
@@ -71,5 +71,5 @@ def _formatted(sheet: bytes, formats: dict[int, str]) -> Iterator[tuple[bytes, s
     styles = b"|".join(b"%d" % style for style in formats)
     for cell in re.finditer(rb"<(?:\w+:)?c\b([^<>]*\bs=[\"'](?:" + styles + rb")[\"'][^<>]*)>", sheet):
         style = _STYLE.search(cell[1])
-        if style is not None and int(style[1]) in formats and _TYPE.search(cell[1]) is None:
+        if style is not None and int(style[1]) in formats and _TYPE_BUT_NUMBER.search(cell[1]) is None:
             yield cell[1], formats[int(style[1])]
