@@ -67,8 +67,10 @@ def _tick(context: dg.SensorEvaluationContext, settings: Settings) -> dg.SensorR
     look = files.settled(
         json.loads(context.cursor or "{}"), settle_seconds=settings.file_settle_seconds, now=time.time()
     )
-    for dropped in look.settled[: settings.files_per_tick]:
-        _take(context, database, files, dropped, settings)
+    left = settings.files_per_tick
+    for dropped in look.settled:
+        if left:  # of those that can be taken: others lie there for hours, and in front
+            left -= _take(context, database, files, dropped, settings)
     for totals in look.alone:
         if time.time() - totals.arrived > settings.totals_wait_seconds:
             _quarantine(context, files, totals, FileRefused("FILE-SIDE-ALONE"))
@@ -87,8 +89,11 @@ def _take(
     files: BatchFiles,
     dropped: DroppedFile,
     settings: Settings,
-) -> None:
-    """Take one file; whatever is wrong with it is said in the log and never keeps the others waiting."""
+) -> bool:
+    """Take one file, or set it aside; whatever is wrong with it is said in the log and never keeps the others waiting.
+
+    False: it lies where it was.
+    """
     try:
         profile = client_profiles(settings).of(client_slug(dropped.client))
         may_come = time.time() - dropped.arrived <= settings.totals_wait_seconds
@@ -102,19 +107,24 @@ def _take(
         if error.code == "FILE-NOT-FOUND":  # what has its name by now is another file
             context.log.info("a file was taken away before it could be read")
         else:
-            _quarantine(context, files, dropped, error)
-    except (BulkOrdersError, OSError) as error:
-        context.log.info(f"a file waits for the next look: {_code(error)}")
+            return _quarantine(context, files, dropped, error)
+    except Exception as error:  # also what nobody thought of: it would come again with every tick
+        context.log.warning(f"a file waits for the next look: {_code(error)}")
+    else:
+        return True
+    return False
 
 
-def _quarantine(context: dg.SensorEvaluationContext, files: BatchFiles, dropped: DroppedFile, why: FileRefused) -> None:
+def _quarantine(context: dg.SensorEvaluationContext, files: BatchFiles, dropped: DroppedFile, why: FileRefused) -> bool:
     try:
         for side in dropped.sides:
             files.quarantine(side, dropped.client, why)
         files.quarantine(dropped.path, dropped.client, why)
         context.log.warning(f"a file went to quarantine: {why.code}")
+        return True
     except (BulkOrdersError, OSError) as error:
         context.log.warning(f"a file cannot be taken ({why.code}) nor set aside ({_code(error)})")
+        return False
 
 
 def _code(error: Exception) -> str:

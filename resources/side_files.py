@@ -139,8 +139,7 @@ def may_be_repaired(path: Path) -> bool:
     try:
         with os.fdopen(open_regular(path), "rb") as file:
             octets = _strings(path) if zipfile.is_zipfile(file) else _beginning(file.fileno())
-    # A workbook that is damaged, locked (RuntimeError) or packed in an unknown way: its reader says so with a code.
-    except (FileRefused, OSError, zipfile.BadZipFile, KeyError, RuntimeError, NotImplementedError, EOFError):
+    except Exception:  # of many kinds, where a workbook is damaged or locked: its reader says so with a code
         return False
     return any(MARK.encode(encoding) in octets for encoding in _ENCODINGS)
 

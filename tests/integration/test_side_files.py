@@ -14,6 +14,7 @@ from assets.validated_csv.limits import ReadingLimits
 from assets.validated_csv.work import validate_batch
 from domain.errors import FileRefused, TransientError
 from domain.identity import client_slug
+from orchestration import sensors
 from orchestration.admission import Beside, admit
 from orchestration.sensors import import_sensor
 from orchestration.settings import Settings
@@ -99,6 +100,35 @@ def test_whichever_comes_first_they_are_taken_together(watched: Watched, first: 
     assert archived.read_text() == "件数: 2\n金額: 1,500円\n"
     assert found.books.batch.reading["beside"] == {"rows": 2, "jpy": 1_500, "count_of": "either"}
     assert "declared beside it: 2 rows, 1,500 jpy" in found.reading()
+
+
+def test_files_that_wait_keep_no_other_waiting(installation: Installation):
+    watched = Watched(installation, files_per_tick=1)
+    watched.profile("totals: required")
+    watched.drop("first.csv", csv_bytes(ROWS))
+    watched.drop("second.csv", csv_bytes(ROWS))
+    other = watched.home / "import" / "other"
+    other.mkdir()
+    (other / "orders.csv").write_bytes(csv_bytes([order_row(order_number="B-1")]))
+    os.utime(other / "orders.csv", (time.time() + 60, time.time() + 60))  # looked at last
+    watched.tick()
+
+    assert watched.lying() == ["first.csv", "second.csv"]
+    assert [state for _, state, _ in watched.batches()] == ["received"]
+
+
+def test_a_file_that_nobody_can_make_sense_of_keeps_no_other_waiting(watched: Watched, monkeypatch: pytest.MonkeyPatch):
+    def broken(*_: object) -> Beside:
+        raise LookupError("what nobody thought of")
+
+    watched.drop("orders.csv", csv_bytes(ROWS))
+    monkeypatch.setattr(sensors, "beside_dropped", broken)
+    watched.tick()
+    lying = watched.lying()
+    monkeypatch.undo()
+    watched.tick()
+
+    assert (lying, watched.lying(), len(watched.batches())) == (["orders.csv"], [], 1)
 
 
 def test_without_it_the_file_waits_and_is_then_refused(installation: Installation):

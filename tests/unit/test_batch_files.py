@@ -84,6 +84,14 @@ def test_a_file_that_changed_between_two_looks_is_waited_for(files: BatchFiles, 
     assert (second.settled, second.waiting) == ([], 1)
 
 
+def test_a_file_whose_time_lies_ahead_is_taken_when_it_no_longer_changes(files: BatchFiles):
+    """Written by a machine whose clock is, or unpacked in another time zone: it would wait until that day."""
+    path = drop(files)
+    os.utime(path, (90_000, 90_000))
+
+    assert [file.path for file in settled(files)] == [path]
+
+
 def test_a_file_replaced_by_another_of_equal_size_and_time_is_waited_for(files: BatchFiles):
     path = drop(files)
     first = files.settled({}, settle_seconds=0, now=2_000)

@@ -178,3 +178,16 @@ def test_a_repaired_file_is_known_by_its_beginning(tmp_path: Path):
 
     assert side_files.may_be_repaired(tmp_path / "book.xlsx")
     assert not any(side_files.may_be_repaired(tmp_path / name) for name in ("broken.xlsx", "plain.csv", "none.csv"))
+
+
+@pytest.mark.parametrize("damaged", range(40, 60))
+def test_a_damaged_workbook_is_no_repaired_file(tmp_path: Path, damaged: int):
+    """Whatever the damage looks like to the library: nobody else's file waits for it."""
+    path = tmp_path / "book.xlsx"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as book:
+        book.writestr("xl/sharedStrings.xml", "<si><t>注文一覧</t></si>" * 50)
+    octets = bytearray(path.read_bytes())
+    octets[damaged] ^= 0xFF
+    path.write_bytes(octets)
+
+    assert not side_files.may_be_repaired(path)
