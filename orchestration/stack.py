@@ -183,8 +183,8 @@ class Stack:
                         self._supervisor.restart("web-server")
                         if self._settings.audit_ui_port:
                             self._supervisor.restart("audit-web-server")
-            except BulkOrdersError as error:  # next time, perhaps: everything else goes on
-                self._report(f"{name} does not start: {error.code}")
+            except (BulkOrdersError, OSError) as error:  # next time, perhaps: everything else goes on
+                self._report(f"{name} does not start: {getattr(error, 'code', type(error).__name__)}")
 
     @contextlib.contextmanager
     def _only_one(self) -> Iterator[None]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -91,10 +92,11 @@ class OutageWatch:
         if outage == self._outage:
             return
         self._outage = outage
-        if outage is None:
-            self._file.unlink(missing_ok=True)
-        else:
-            write_private(self._file, json.dumps(asdict(outage)) + "\n")
+        with suppress(OSError):  # a full disk: this process knows it all the same, and has to tell
+            if outage is None:
+                self._file.unlink(missing_ok=True)
+            else:
+                write_private(self._file, json.dumps(asdict(outage)) + "\n")
 
 
 def _read(file: Path) -> _Outage | None:

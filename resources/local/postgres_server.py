@@ -229,7 +229,12 @@ class PostgresServer:
                 ends_with_us=signal.SIGQUIT if ends_with_us else 0,
             )
             state = {"port": port, "pid": child.pid, "started": children.start_time(child.pid)}
-            write_private(self._folder / "server.json", json.dumps(state))
+            try:
+                write_private(self._folder / "server.json", json.dumps(state))
+            except OSError:  # a full disk: nobody would find this one again
+                child.send_signal(signal.SIGQUIT)
+                child.wait()
+                raise
             if self._becomes_ready(child):
                 self._child = child
                 return

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import hmac
 import json
@@ -17,6 +18,7 @@ from typing import Any
 import pytest
 
 from domain.alerts import AlertKind, Condition
+from orchestration.health import outage
 from orchestration.health.loop import watching
 from orchestration.health.outage import OutageWatch
 from orchestration.health.watch import channels_of, deliver, look
@@ -389,6 +391,40 @@ def test_time_without_a_look_counts_as_absence_unless_everything_was_stopped(ins
     round_after(0)
     with installation.database.begin() as tx:
         assert round(tx.exec_driver_sql("select sum(away_seconds) from watch_days").scalar_one()) == 100_000
+
+
+def test_a_clock_that_was_set_back_stops_no_watch(installation: Installation) -> None:
+    """Rounds would not be due, and so nobody missed, for as long as it was set back."""
+    settings = settings_of(installation)
+    look(installation.database, settings, "dagster")
+    look(installation.database, settings, "watch")
+    installation.execute("update watchers set since = now() + interval '1 hour', seen_at = now() + interval '9 hours'")
+    seen = look(installation.database, settings, "watch")
+    installation.execute("update watchers set since = now() - interval '1 hour', seen_at = now() - interval '60 s'")
+    installation.execute("update watchers set seen_at = now() - interval '1 hour' where watcher = 'dagster'")
+    later = look(installation.database, settings, "watch")
+
+    assert seen is not None
+    assert seen.conditions == []
+    assert later is not None
+    assert [(c.kind, c.about) for c in later.conditions] == [(AlertKind.WATCHER_SILENT, "dagster")]
+
+
+def test_a_full_disk_keeps_nobody_from_telling_that_the_database_is_gone(
+    installation: Installation, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    settings = settings_of(installation, alert_webhook=receiver.url, max_silence_seconds=300.0)
+    now = 1_000_000.0
+    watch = OutageWatch(settings, channels_of(settings), lambda: now)
+    monkeypatch.setattr(outage, "write_private", full)
+    watch.gone()
+    now += 301
+    watch.gone()
+
+    assert receiver.occasions() == [("ALERT-DATABASE-GONE", "opened")]
 
 
 def test_a_database_that_is_gone_is_told_of_without_it(installation: Installation, receiver: Receiver) -> None:
