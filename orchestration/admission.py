@@ -108,7 +108,8 @@ def admit(
             files.archive(path, batch.batch_id, sha256, totals)
         elif not keep_original:
             files.drop_totals(totals)
-            files.set_aside_duplicate(path, client, batch.batch_id, sha256)
+            why = "FILE-TAKEN-AGAIN" if batch.state is BatchState.REFUSED else "FILE-DUPLICATE"
+            files.set_aside_duplicate(path, client, batch.batch_id, sha256, why)
     except (FileChanged, FileRefused) as error:
         if files.archived(batch.batch_id) is None:
             _refuse(database, batch.batch_id, error)
@@ -146,7 +147,7 @@ def _reopened(database: Database, batch_id: str, client: str) -> Batch:
         batch = batches.lock(tx, batch_id)  # as it is now: another may have taken the file too, and works on it
         if batch.state is not BatchState.REFUSED:
             return batch
-        if batch.reason == "FILE-REPAIR-CLIENT":  # refused for its folder: this may be the right one
+        if batch.client != client_slug(client):  # refused in another client's folder: this may be the right one
             batches.give_to(tx, batch_id, client_slug(client))
         batches.move(tx, batch_id, BatchState.RECEIVED)
         return batches.get(tx, batch_id)

@@ -178,8 +178,10 @@ class BatchFiles:
 
     # -- set aside ----------------------------------------------------------------------------------------------------
 
-    def set_aside_duplicate(self, path: Path, client: str, batch_id: str, sha256: bytes) -> Path | None:
-        """Move a file whose bytes are those of ``batch_id`` to the duplicates, with a note.
+    def set_aside_duplicate(
+        self, path: Path, client: str, batch_id: str, sha256: bytes, why: str = "FILE-DUPLICATE"
+    ) -> Path | None:
+        """Move a file whose bytes are those of ``batch_id`` to the duplicates, with a note that says ``why``.
 
         None when it is the batch's own file, left over by a kill between archive and removal: then it is removed.
         Killed in between: the file is in one of the two folders, or in the import folder under a name of ours.
@@ -193,7 +195,7 @@ class BatchFiles:
             if self._is_origin(held, batch_id) and self.archived(batch_id) is not None:
                 held.unlink()
                 return None
-            note = _note(FileRefused("FILE-DUPLICATE", batch=batch_id))
+            note = _note(FileRefused(why, batch=batch_id))
             return _move_aside(held, self._aside("duplicates", client), path.name, note)
 
     def quarantine(self, path: Path, client: str, error: BulkOrdersError, *, name: str | None = None) -> Path:

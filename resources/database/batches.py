@@ -157,7 +157,7 @@ def move(tx: Connection, batch_id: str, to: BatchState, why: BulkOrdersError | N
 
 
 def give_to(tx: Connection, batch_id: str, client: str) -> None:
-    """Another client's, from now on; the database allows it for a repair file that lay in the wrong folder alone."""
+    """Another client's, from now on; the database allows it for a refused batch alone: it has neither row nor order."""
     tx.execute(text("update batches set client = :client where batch_id = :b"), {"b": batch_id, "client": client})
 
 

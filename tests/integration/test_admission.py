@@ -133,3 +133,32 @@ def test_a_file_that_is_taken_away_is_refused_and_taken_when_it_comes_back(
     again = taken(installation, dropped(installation, octets))
 
     assert installation.batch(again.batch.batch_id) == ("received", None)
+
+
+def test_a_file_that_was_refused_in_another_clients_folder_is_its_own_clients_afterwards(installation: Installation):
+    """The same bytes are one batch for ever: paid under another client, no number of its own would be found twice."""
+    octets = csv_bytes([order_row()])
+    path = installation.folder / "orders.csv"
+    path.write_bytes(octets)
+    wrong = admit(installation.database, installation.files, path, "other shop", keep_original=True).batch.batch_id
+    with installation.database.begin() as tx:
+        batches.move(tx, wrong, BatchState.REFUSED, FileRefused("FILE-ENCODING-UNSURE"))
+
+    again = taken(installation, dropped(installation, octets))
+
+    assert (again.batch.batch_id, again.batch.client, again.batch.state) == (wrong, "shop", BatchState.RECEIVED)
+    changed = "select reason from audit_events where chain = %s and event = 'client:changed'"
+    assert installation.execute(changed, wrong) == [("shop",)]
+    [note] = (installation.folder / "home" / "duplicates" / "shop").glob("*.note.txt")
+    assert "FILE-TAKEN-AGAIN" in note.read_text(encoding="utf-8")
+
+
+def test_a_batch_that_was_not_refused_stays_its_clients(installation: Installation):
+    octets = csv_bytes([order_row()])
+    first = taken(installation, dropped(installation, octets))
+
+    again = admit(installation.database, installation.files, dropped(installation, octets), "other")
+
+    assert (again.duplicate, again.batch.batch_id, again.batch.client) == (True, first.batch.batch_id, "shop")
+    [note] = (installation.folder / "home" / "duplicates" / "other").glob("*.note.txt")
+    assert "FILE-DUPLICATE" in note.read_text(encoding="utf-8")
