@@ -12,7 +12,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from domain.errors import TerminalError
+from domain.errors import SettingRefused, TerminalError
 from domain.profiles import load_profile
 from domain.states import EffectKind
 from orchestration import dagster_home
@@ -67,11 +67,13 @@ def local_services(settings: Settings, report: Callable[[str], None] = lambda _:
     ``report`` is told what is being started, in a few words.
 
     Raises:
+        SettingRefused: of the two services only one is given.
         TerminalError: our own PostgreSQL does not start.
         PortTaken: a port of the settings is in use.
         DatabaseUnavailable, SettingRefused: the given database does not answer, or cannot be used.
         ServiceUnavailable: a part of the sandbox does not start.
     """
+    _refuse_half_a_sandbox(settings)
     home = settings.home.absolute()
     own: dict[str, Share] = {}
     for kind, profile in (
@@ -94,6 +96,18 @@ def local_services(settings: Settings, report: Callable[[str], None] = lambda _:
         )
         dagster_home.write_instance(home / "dagster", settings.max_concurrent_batches)
         yield LocalServices(complete, own)
+
+
+def _refuse_half_a_sandbox(settings: Settings) -> None:
+    """Real mails about payments that nobody made, or the other way round."""
+    given = {
+        "PAYMENT_SERVICE_URL": settings.payment_service_url,
+        "NOTIFICATION_SERVICE_URL": settings.notification_service_url,
+    }
+    missing = [variable for variable, url in given.items() if url is None]
+    if len(missing) == 1:
+        [there] = given.keys() - missing
+        raise SettingRefused("SYS-SERVICE-MISSING", given=there, missing=missing[0])
 
 
 def _events_to_us(settings: Settings) -> list[str]:

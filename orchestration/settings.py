@@ -8,9 +8,10 @@ the code location) and handed down; no other module reads the environment.
 
 from __future__ import annotations
 
+import difflib
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,9 @@ from domain.guards import NEAR_DUPLICATE_DAYS
 from orchestration.health_settings import HEALTH_PERCENTAGES, HEALTH_SECRETS, check_addresses
 from orchestration.retention_settings import RetentionSettings, check_periods
 from orchestration.setting import setting
+from resources.file_labels import safe_label
+
+_OURS, _OF_TESTS = "BULK_ORDERS_", "BULK_ORDERS_FUZZ_"
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,6 +183,7 @@ class Settings(RetentionSettings):
     def from_environment(cls, environment: Mapping[str, str] | None = None) -> Settings:
         """Read and check all settings; an empty variable counts as not set."""
         source = os.environ if environment is None else environment
+        _refuse_unknown(source, [item.metadata["variable"] for item in fields(cls)])
         values: dict[str, Any] = {}
         for item in fields(cls):
             text = source.get(item.metadata["variable"], "").strip()
@@ -191,9 +196,13 @@ class Settings(RetentionSettings):
         return settings._with_absolute_paths()
 
     def as_environment(self) -> dict[str, str]:
-        """The variables that give another process these settings, wherever it runs."""
+        """The variables that give another process these settings, wherever it runs.
+
+        What is not set is given as empty: the process must not have it from us by another way, such as an owner's
+        password.
+        """
         values = ((item.metadata["variable"], getattr(self, item.name)) for item in fields(self))
-        return {variable: str(value) for variable, value in values if value is not None}
+        return {variable: "" if value is None else str(value) for variable, value in values}
 
     @property
     def watched_dir(self) -> Path:
@@ -341,6 +350,14 @@ def _expected(name: str) -> str:
 
 def _is_strong(secret: str) -> bool:
     return len(secret) >= _SHORTEST_SECRET and secret.isascii() and secret.isprintable()
+
+
+def _refuse_unknown(source: Mapping[str, str], variables: Sequence[str]) -> None:
+    """A guard on money that is misspelt would be off, and nobody would know."""
+    for variable in sorted(source):
+        if variable.startswith(_OURS) and variable not in variables and not variable.startswith(_OF_TESTS):
+            nearest = difflib.get_close_matches(variable, variables, n=1, cutoff=0.0)[0]
+            raise SettingRefused("SYS-SETTING-UNKNOWN", variable=safe_label(variable), nearest=nearest)
 
 
 def _absolute_profile(profile: str) -> str:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from domain.errors import SettingRefused
+from orchestration.local_services import local_services
 from orchestration.settings import Settings
 
 VARIABLES = [item.metadata["variable"] for item in fields(Settings)]
@@ -48,6 +49,47 @@ def test_the_environment_of_settings_gives_the_same_settings_again(tmp_path: Pat
     settings = Settings.from_environment(given)
 
     assert Settings.from_environment(settings.as_environment()) == settings
+
+
+def test_what_is_not_set_is_not_handed_on_from_our_own_environment_either():
+    """A password that only the owner of the schema has must not reach a worker by the back door."""
+    environment = Settings.from_environment({}).as_environment()
+
+    assert environment["BULK_ORDERS_OWNER_DATABASE_URL"] == ""
+    assert environment.keys() == set(VARIABLES)
+
+
+@pytest.mark.parametrize(
+    ("variable", "nearest"),
+    [
+        ("BULK_ORDERS_APPROVAL_ABOVE_YEN", "BULK_ORDERS_APPROVAL_ABOVE_JPY"),
+        ("BULK_ORDERS_CANARY_PAYMENT", "BULK_ORDERS_CANARY_PAYMENTS"),
+        ("BULK_ORDERS_HOMe", "BULK_ORDERS_HOME"),
+    ],
+)
+def test_a_misspelt_setting_is_refused_with_what_may_be_meant(variable: str, nearest: str):
+    """A guard on money would be off, and nobody would know."""
+    with pytest.raises(SettingRefused) as refused:
+        Settings.from_environment({variable: "5"})
+
+    assert (refused.value.code, refused.value.facts["variable"]) == ("SYS-SETTING-UNKNOWN", variable)
+    assert refused.value.facts["nearest"] == nearest
+
+
+@pytest.mark.parametrize(
+    ("given", "missing"),
+    [("PAYMENT_SERVICE_URL", "NOTIFICATION_SERVICE_URL"), ("NOTIFICATION_SERVICE_URL", "PAYMENT_SERVICE_URL")],
+)
+def test_a_sandbox_never_stands_in_for_one_of_two_services(tmp_path: Path, given: str, missing: str):
+    """Real mails would tell of payments that nobody made."""
+    settings = Settings.from_environment({given: "https://real.example", "BULK_ORDERS_HOME": str(tmp_path / "home")})
+
+    with pytest.raises(SettingRefused) as refused, local_services(settings):
+        pass
+
+    assert refused.value.code == "SYS-SERVICE-MISSING"
+    assert refused.value.facts == {"given": given, "missing": missing}
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_relative_paths_mean_the_folder_of_the_first_process():
