@@ -124,7 +124,7 @@ class PostgresServer:
                 row = connection.execute("SHOW data_directory").fetchone()
         except psycopg.Error:
             return False
-        return row is not None and Path(row[0]) == self.data
+        return row is not None and Path(row[0]).resolve() == self.data.resolve()  # by whatever way either came there
 
     def start(self, *, ends_with_us: bool = False) -> None:
         """Make what is missing and start the server; returns when it takes connections. Running already is fine.

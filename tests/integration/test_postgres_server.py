@@ -42,6 +42,17 @@ def test_what_was_written_is_there_after_the_second_start(server: PostgresServer
     assert server.port == port
 
 
+def test_a_home_reached_by_another_way_is_the_same_home(server: PostgresServer) -> None:
+    server.start(ends_with_us=True)
+    link = server.home.with_name("link")
+    link.symlink_to(server.home)
+
+    for way in (link, server.home / ".." / server.home.name):
+        again = PostgresServer(way)
+        again.start(ends_with_us=True)
+        assert (again.is_running(), again.port) == (True, server.port)
+
+
 def test_nothing_acknowledged_is_lost_when_the_server_is_killed(server: PostgresServer) -> None:
     server.start(ends_with_us=True)
     _execute(server, "CREATE TABLE kept AS SELECT 7 AS answer")
