@@ -16,7 +16,7 @@ from sqlalchemy import Connection
 from domain.anchors import NO_ANCHOR, Anchor, read_statement
 from domain.errors import InvariantBroken
 from domain.restoring import SKIPPED_ORDER_IDS, RestoreStatement, read_restore_statement
-from domain.states import EffectKind
+from domain.states import BatchState, EffectKind
 from resources.anchor_folder import AnchorFolder
 from resources.anchor_keys import SigningKey, TrustedKeys
 from resources.batch_files import BatchFiles
@@ -75,9 +75,26 @@ def _later_anchors(witnesses: Witnesses, last_number: int) -> dict[int, Anchor]:
 
 
 def _lost_batches(tx: Connection, witnesses: Witnesses, later: Mapping[int, Anchor]) -> tuple[str, ...]:
-    names = {head.chain for anchor in later.values() for head in anchor.heads if not head.chain.startswith("system")}
-    names |= set(witnesses.files.batch_names())
-    return tuple(sorted(names - restorations.known_batches(tx, sorted(names))))
+    """Those that the database does not know, and those that it knows without the orders they may have by now."""
+    heads = [head for anchor in later.values() for head in anchor.heads if not head.chain.startswith("system")]
+    names = {head.chain for head in heads} | set(witnesses.files.batch_names())
+    unknown = names - restorations.known_batches(tx, sorted(names))
+    ends = {head.chain: head.seq for head in sorted(heads, key=lambda head: head.seq)}
+    return tuple(sorted(unknown | _may_have_orders(tx, witnesses.files, ends)))
+
+
+def _may_have_orders(tx: Connection, files: BatchFiles, ends: Mapping[str, int]) -> set[str]:
+    """Batches that had no orders at the backup; one that was refused then only where something happened since.
+
+    Their orders would be made with other numbers, under which no look-up finds a payment.
+    """
+    states = restorations.batches_without_orders(tx)
+    known = trail.heads_of(tx, sorted(states))
+    return {
+        batch
+        for batch, state in states.items()
+        if state is not BatchState.REFUSED or ends.get(batch, 0) > known.get(batch, 0) or files.has_report(batch)
+    }
 
 
 def refuse_rolled_back(database: Database, folder: AnchorFolder) -> None:

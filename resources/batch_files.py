@@ -87,6 +87,12 @@ class BatchFiles:
         with _our_errors():
             return _make_private(self._folder_of(batch_id) / "report")
 
+    def has_report(self, batch_id: str) -> bool:
+        """Whether a batch has result files: it came to its end once."""
+        with _our_errors():
+            folder = self._folder_of(batch_id) / "report"
+            return folder.is_dir() and any(folder.iterdir())
+
     def archived(self, batch_id: str) -> Path | None:
         """The archived file of a batch, or None."""
         return next(iter(sorted(self._folder_of(batch_id).glob(f"{_SOURCE}.*"))), None)

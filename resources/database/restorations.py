@@ -14,7 +14,7 @@ from datetime import datetime
 from sqlalchemy import Connection, text
 
 from domain.restoring import DIGEST_OF_BATCH, UNPROVEN
-from domain.states import EffectKind
+from domain.states import BatchState, EffectKind
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,6 +176,14 @@ def known_batches(tx: Connection, names: Sequence[str]) -> set[str]:
     query = text("""select n from unnest(cast(:names as text[])) n
                     where exists (select from batches b where right(b.batch_id, :digest) = right(n, :digest))""")
     return set(tx.execute(query, {"names": list(names), "digest": DIGEST_OF_BATCH}).scalars())
+
+
+def batches_without_orders(tx: Connection) -> dict[str, BatchState]:
+    """The batches that have none yet, with their states; none of those whose time was over."""
+    query = text("""select batch_id, state from batches b
+                    where state not in ('done', 'partial', 'cancelled')
+                          and not exists (select from orders o where o.batch_id = b.batch_id)""")
+    return {batch: BatchState(state) for batch, state in tx.execute(query)}
 
 
 def note_backup(tx: Connection, snapshot_at: datetime, octets: int, manifest_sha256: bytes) -> None:

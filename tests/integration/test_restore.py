@@ -18,20 +18,23 @@ from typing import Any
 import psycopg
 import pytest
 
+from assets.created_orders.work import create_orders
 from assets.effects.work import Services
 from assets.payments.planning import plan_payments
+from assets.validated_csv.limits import ReadingLimits
+from assets.validated_csv.work import validate_batch
 from audit.anchoring import make_anchor
 from audit.restored import refuse_rolled_back
 from audit.verification import verify
 from checks.reconciliation import three_books_agree
-from domain.errors import BatchPaused, BulkOrdersError, InvariantBroken, OperationRefused
+from domain.errors import BatchPaused, BulkOrdersError, FileRefused, InvariantBroken, OperationRefused
 from domain.outcomes import LookUp, Outcome, OutcomeClass
-from domain.states import EffectKind, EffectState
+from domain.states import BatchState, EffectKind, EffectState
 from orchestration import backups, bindings, operations
 from orchestration.settings import Settings
 from resources.anchor_folder import AnchorFolder
 from resources.anchor_keys import open_signing_key, trusted_keys
-from resources.database import books, effects
+from resources.database import batches, books, effects
 from resources.database.database import Database
 from resources.database.effects import Attempt, Settlement
 from resources.local.postgres_server import PostgresServer
@@ -292,6 +295,54 @@ def test_a_new_batch_waits_after_a_restoration_until_a_person_says_so(
     assert (found.faults, found.anchors) == ((), 3)
     with pytest.raises(OperationRefused):
         backups.reconcile(later.database, "again")
+
+
+@pytest.mark.parametrize("at_the_backup", ["received", "validated", "refused"])
+def test_a_batch_that_had_no_orders_at_the_backup_is_not_paid_again_under_other_numbers(
+    installation: Installation, later: Later, go_back: Any, of: Services, payments: Running, at_the_backup: str
+) -> None:
+    """Reconciled before it goes on, nobody would ask any more; a service that honours no keys would charge it twice."""
+    path = installation.write([order_row(), order_row()])
+    batch = installation.admitted(path)
+    if at_the_backup == "validated":
+        validate_batch(installation.database, installation.vault, installation.files, batch, ReadingLimits())
+    if at_the_backup == "refused":
+        with installation.database.begin() as tx:
+            batches.move(tx, batch, BatchState.REFUSED, FileRefused("FILE-TIME-LIMIT"))
+
+    def ordered(on: Installation) -> None:
+        on.admitted(path)
+        validate_batch(on.database, on.vault, on.files, batch, ReadingLimits())
+        create_orders(on.database, batch)
+
+    anchored(installation)
+    go_back.copy()
+    ordered(installation)
+    work_through(installation, batch, of)
+    anchored(installation)
+    marked = go_back.mark()
+    backups.reconcile(later.database, "nothing was listed that we know of")
+    ordered(later)
+
+    assert marked.lost_batches == (batch,)
+    with pytest.raises(BatchPaused) as waits:
+        work_through(later, batch, of)
+    assert waits.value.code == "BATCH-AFTER-RESTORE"
+    assert later.states("payments", batch) == {}
+
+
+def test_what_was_refused_at_the_backup_and_stayed_so_is_not_listed(
+    installation: Installation, later: Later, go_back: Any
+) -> None:
+    batch = installation.admitted(installation.write([order_row()]))
+    with installation.database.begin() as tx:
+        batches.move(tx, batch, BatchState.REFUSED, FileRefused("FILE-TIME-LIMIT"))
+    anchored(installation)
+    go_back.copy()
+    installation.ordered(1)
+    anchored(installation)
+
+    assert batch not in go_back.mark().lost_batches
 
 
 def test_a_database_that_went_back_unmarked_is_noticed_before_anything_is_sent(
