@@ -17,7 +17,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from domain.columns import BY_NAME, NAMES
+from domain.columns import BY_NAME, NAMES, missing_required
 from domain.errors import FileRefused
 
 _TABLE = Path(__file__).with_name("header_names.toml")
@@ -124,6 +124,14 @@ def recognised(cells: Sequence[str]) -> int:
     """How many cells are names that some column has: how much a line looks like a header."""
     known = _known_cells()
     return sum(fold(cell) in known for cell in cells)
+
+
+def has_orders(cells: Sequence[str]) -> bool:
+    """Whether these are the names of all columns that an order needs, whatever a profile says."""
+    try:
+        return not missing_required(set(map_header(cells).columns))
+    except FileRefused:
+        return False
 
 
 def _positions(cells: Sequence[str]) -> Mapping[str, list[int]]:

@@ -245,6 +245,16 @@ def test_two_sheets_of_orders_are_a_question_that_a_person_can_answer(path: Path
     assert refusal(path, data, Wishes(sheet="六月")).code == "FILE-SHEET-NOT-FOUND"
 
 
+def test_a_second_sheet_of_orders_is_a_question_though_it_has_a_column_less(path: Path):
+    """One month has a memo, the other has none: its orders would never be made, and nobody would know."""
+    less = [cells[: len(HEADER) - 1] for cells in ([*HEADER], [*GOOD])]
+    prices: list[list[object]] = [["item_code", "item_name", "unit_price"], ["X-1", "pear", 500]]
+    april, may, items = ("四月", [HEADER, GOOD], False), ("五月", less, False), ("商品", prices, False)
+
+    assert refusal(path, written(april, may)).facts == {"sheets": "四月, 五月"}
+    assert read(path, written(april, items)).taken.sheet == "四月"
+
+
 def test_the_row_of_the_header_can_be_set(path: Path):
     data = written(("注文", [HEADER, HEADER, GOOD], False))
 

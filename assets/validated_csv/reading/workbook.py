@@ -30,6 +30,7 @@ from assets.validated_csv.reading.parts import BETWEEN_CELLS, CellFault, Cells, 
 from assets.validated_csv.reading.taken import Taken, Wishes
 from assets.validated_csv.reading.workbook_process.talk import CHOICE, FRAME, LIMITS
 from domain.errors import FileRefused, TerminalError
+from domain.headers import has_orders
 from resources.file_labels import safe_label
 
 _PROGRAM = Path(__file__).with_name("workbook_process") / "__main__.py"
@@ -94,7 +95,10 @@ def _choose(sheets: Sequence[dict[str, Any]], known: KnownColumns, wishes: Wishe
     best = max(worth)
     if best < 0:
         raise FileRefused("FILE-HEADER-NOT-FOUND", line=wishes.header_row or 1)
-    chosen = [at for at, known_here in enumerate(worth) if known_here == best]
+    # As good as the best; or all that an order needs, as one month may have where another has a memo besides.
+    chosen = [
+        at for at, row in enumerate(headers) if worth[at] == best or (row >= 0 and has_orders(sheets[at]["rows"][row]))
+    ]
     if len(chosen) > 1:
         names = ", ".join(safe_label(sheets[at]["name"]) for at in chosen)
         raise FileRefused("FILE-SHEET-UNSURE", sheets=names)
