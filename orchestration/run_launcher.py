@@ -6,6 +6,7 @@ server knows nor a lease stands for, twice in a row, is dead. When nobody can be
 live worker dead is the worse mistake.
 """
 
+import logging
 from collections.abc import Mapping
 from typing import Any, Self
 
@@ -19,6 +20,7 @@ from dagster._serdes import ConfigurableClassData, deserialize_value
 from domain.errors import DatabaseUnavailable
 from resources.database import run_lease
 
+_log = logging.getLogger("bulk_orders.launcher")
 _ANSWER_SECONDS = 5
 _CHECKS_UNTIL_DEAD = 2  # one may fall between the end of the worker and the end of its run
 
@@ -61,6 +63,25 @@ class LeaseLauncher(DefaultRunLauncher):
         except DatabaseUnavailable:
             return self._alive(run.run_id, "the database cannot be asked for its lease")
         return self._missing(run.run_id)
+
+    def terminate(self, run_id: str) -> bool:
+        """Also a worker that the code server does not know: it stops by itself once its run is called canceled."""
+        try:
+            if super().terminate(run_id):  # type: ignore[no-untyped-call]
+                return True
+        except Exception:  # the code server that started it is gone
+            _log.info("the code server cannot stop the run %s", run_id)
+        run = self._instance.get_run_by_id(run_id)
+        if run is None or run.is_finished or not self._lease_is_held(run_id):
+            return False
+        self._instance.report_run_canceled(run, message="Its worker stops by itself within a few seconds.")
+        return True
+
+    def _lease_is_held(self, run_id: str) -> bool:
+        try:
+            return run_lease.is_held(self._lease_url, run_id)
+        except DatabaseUnavailable:
+            return False
 
     def _code_server_knows(self, run_id: str) -> bool:
         try:

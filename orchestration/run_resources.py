@@ -3,7 +3,11 @@
 Plain objects, not configuration: Dagster shows configuration in its UI, and a database address holds a password.
 """
 
-from collections.abc import Iterator, Mapping
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from typing import Any
 
 import dagster as dg
@@ -45,13 +49,15 @@ def make_resources(settings: Settings) -> Mapping[str, Any]:
         run_id = context.run.run_id if context.run is not None else ""
         with resource_boundary():
             url = database_url(settings)
-        with run_lease.held_lease(url, run_id):
+        ending = threading.Event()
+        with run_lease.held_lease(url, run_id, _stop_when_over(context, run_id, ending)):
             connected = open_database(settings, Actor(_actor(context), run_id, code_version()))
             try:
                 with resource_boundary():
                     access.of_run(settings, connected, context.run)
                     begin_run(settings, connected, context.run, context.instance)
                 yield connected
+                ending.set()
                 end_run(settings, connected, context.run, context.log)
             finally:
                 connected.dispose()
@@ -86,6 +92,31 @@ def make_resources(settings: Settings) -> Mapping[str, Any]:
         "client_profiles": client_profiles(settings),
         "access": roles_in_force,
     }
+
+
+def _stop_when_over(context: dg.InitResourceContext, run_id: str, ending: threading.Event) -> Callable[[], None]:
+    """To be called again and again: interrupts this process when Dagster has called its run over, twice seen.
+
+    A worker that outlived the code server by which it was started hears of it in no other way, and would go on paying.
+    Seen once, it may be our own end, of which Dagster is told before the resources are.
+    """
+    instance, seen = context.instance, 0
+
+    def look() -> None:
+        nonlocal seen
+        if ending.is_set() or instance is None or not run_id:
+            return
+        with suppress(Exception):  # Dagster's storage cannot be asked now
+            run = instance.get_run_by_id(run_id)
+            seen = seen + 1 if run is not None and run.status in _OVER else 0
+            if seen == _LOOKS_UNTIL_OVER:
+                os.kill(os.getpid(), signal.SIGINT)
+
+    return look
+
+
+_OVER = (dg.DagsterRunStatus.CANCELED, dg.DagsterRunStatus.FAILURE)
+_LOOKS_UNTIL_OVER = 2
 
 
 def _services(settings: Settings) -> Services:

@@ -8,7 +8,7 @@ hash alike would only make a dead one look alive, never a live one dead.
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
 from typing import Any
 
@@ -37,9 +37,15 @@ _HELD = """
 """
 
 
+def _nothing() -> None:
+    return None
+
+
 @contextmanager
-def held_lease(url: str, run_id: str) -> Iterator[None]:
+def held_lease(url: str, run_id: str, look: Callable[[], None] = _nothing) -> Iterator[None]:
     """Hold the lease of this run on a connection of its own; taken again when that is lost.
+
+    ``look`` is called every two seconds, on another thread.
 
     Raises:
         BatchBusy: another process holds it: the same run is being worked on.
@@ -50,7 +56,7 @@ def held_lease(url: str, run_id: str) -> Iterator[None]:
         connection.close()
         raise BatchBusy("BATCH-BUSY", batch=run_id)
     ended = threading.Event()
-    keeper = threading.Thread(target=_keep, args=(connection, url, run_id, ended), name="run-lease", daemon=True)
+    keeper = threading.Thread(target=_keep, args=(connection, url, run_id, ended, look), name="run-lease", daemon=True)
     keeper.start()
     try:
         yield
@@ -59,11 +65,12 @@ def held_lease(url: str, run_id: str) -> Iterator[None]:
         keeper.join()
 
 
-def _keep(connection: Connected, url: str, run_id: str, ended: threading.Event) -> None:
+def _keep(connection: Connected, url: str, run_id: str, ended: threading.Event, look: Callable[[], None]) -> None:
     """A restart of the database must not make a live worker look dead."""
     while not ended.wait(_LOOK_SECONDS):
         with suppress(DatabaseUnavailable):
             connection = _still_held(connection, url, run_id)
+        look()
     connection.close()
 
 

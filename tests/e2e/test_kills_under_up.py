@@ -6,11 +6,13 @@ finger.
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import sqlite3
 import subprocess
 import sys
+import urllib.request
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -44,6 +46,7 @@ class Office:
     url: str
     process: subprocess.Popen[bytes]
     services: Any
+    environment: dict[str, str]
 
     def drop(self, rows: int, seed: int) -> None:
         """A person puts a file into the import folder."""
@@ -77,6 +80,22 @@ class Office:
         """The one process that works on a run."""
         [pid] = run_workers(self.part("code_server"))
         return pid
+
+    def terminate(self, run_id: str) -> str:
+        """A person terminates a run in the UI; what the UI is told."""
+        query = f'mutation {{ terminateRun(runId: "{run_id}") {{ __typename }} }}'
+        stack = running_stack(self.home)
+        assert stack is not None
+        request = urllib.request.Request(
+            f"{stack['ui_url']}/graphql", json.dumps({"query": query}).encode(), {"Content-Type": "application/json"}
+        )
+        with urllib.request.urlopen(request, timeout=30) as answer:
+            return str(json.load(answer)["data"]["terminateRun"]["__typename"])
+
+    def do(self, *words: str) -> None:
+        """A person types a command."""
+        command = [sys.executable, "-m", "orchestration.cli.main", *words]
+        subprocess.run(command, env=self.environment, check=True, stdout=subprocess.DEVNULL)
 
     def effects(self, kind: str, table: str) -> tuple[int, int]:
         """Effects in a service's own ledger, and the orders they are for."""
@@ -112,7 +131,7 @@ def office(dagster_database_url: str, sandbox_services: Callable[..., Any]) -> I
         with subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL) as process:
             try:
                 assert children.wait_until(lambda: running_stack(home) is not None, 90, 0.1)
-                yield Office(home, dagster_database_url, process, services)
+                yield Office(home, dagster_database_url, process, services, environment)
             finally:
                 process.send_signal(signal.SIGTERM)
                 process.wait(90)
@@ -140,3 +159,28 @@ def test_killed_worker_daemon_and_code_server_cost_a_batch_nothing(office: Offic
     assert office.effects("payments", "charges") == (ROWS + MORE_ROWS, ROWS + MORE_ROWS)
     assert office.effects("notifications", "mails") == (ROWS + MORE_ROWS, ROWS + MORE_ROWS)
     assert children.wait_until(lambda: office.runs() == ["FAILURE", "SUCCESS", "SUCCESS"], NOTICED_SECONDS, 0.2)
+
+
+def test_a_run_is_stopped_although_the_code_server_that_started_it_is_gone(office: Office) -> None:
+    """A person stops payments: nobody else could tell the worker, and it would go on to the end of the batch."""
+    office.drop(ROWS, seed=3)
+    assert children.wait_until(lambda: office.mails() >= 20, BATCH_SECONDS, 0.1)
+    working = office.worker()
+    assert office.kill("code_server")
+    assert children.exists(working)
+
+    stopped = office.terminate(office.ask("select run_id from dagster.runs")[0][0])
+    assert children.wait_until(lambda: not children.exists(working), NOTICED_SECONDS, 0.1)
+
+    assert stopped == "TerminateRunSuccess"
+    assert office.mails() < ROWS, "the batch was over before its run was stopped"
+    assert office.runs() == ["CANCELED"]
+    [(batch, sending)] = office.ask("""select batch_id, (select count(*) from payments where state = 'sending')
+                                       + (select count(*) from bulk_orders.notifications where state = 'sending')
+                                       from bulk_orders.batches""")
+    assert sending == 0, "it wrote down what it knew"
+    office.do("continue", batch)
+    done = "select count(*) from bulk_orders.batches where state = 'done'"
+    assert children.wait_until(lambda: office.ask(done) == [(1,)], BATCH_SECONDS, 0.3)
+    assert office.effects("payments", "charges") == (ROWS, ROWS)
+    assert office.effects("notifications", "mails") == (ROWS, ROWS)
