@@ -95,7 +95,8 @@ def recognise(
     found = _Intake(tx, vault, table, layout, parent, batch_id).taken(rows, marks, known)
     if table.profile.lines is not Lines.MANY:
         return found
-    return replace(found, table=with_missing_lines(tx, vault, found.table, parent, known))
+    origins = [mark.import_row_number if mark is not None else None for mark in marks]
+    return replace(found, table=with_missing_lines(tx, vault, found.table, parent, origins))
 
 
 # -- where things are -------------------------------------------------------------------------------------------------

@@ -213,3 +213,46 @@ def test_an_order_comes_back_from_repair_with_all_its_lines_or_not_at_all(instal
         ({"code": "ORD-REPAIR-LINES", "column": "", "facts": {"line": 2}},)
     ]
     assert results[1][1:] == ((1, "accepted", "A", 60, None, 500), (2, "accepted", "A", 440, 1, None))
+
+
+@pytest.mark.parametrize(
+    ("numbers", "code"),
+    [
+        (("X", None), {"code": "ORD-REPAIR-LINES", "column": "", "facts": {"line": 3}}),
+        (("X", "A"), {"code": "ORD-REPAIR-NUMBERS", "column": ""}),
+        (("X", "Y"), {"code": "ORD-REPAIR-NUMBERS", "column": ""}),
+        (("X", "X"), None),
+    ],
+)
+def test_an_order_whose_number_was_taken_comes_back_as_one_order(
+    installation: Installation, numbers: tuple[str | None, ...], code: dict[str, object] | None
+):
+    """With another number for one of its lines it would be made, and paid, without the other."""
+    create_orders(installation.database, validated(installation, LINES))
+    again = [["A", *TARO, "I-8", "梨", "1", "300", "300"], ["A", "", "", "I-9", "桃", "1", "400", "400"]]
+    parent = validated(installation, again)
+    header, *rows = read_text(repair_text(installation, parent))
+    at = header.index(HEADER[0])
+    back = [[*row[:at], number, *row[at + 1 :]] for row, number in zip(rows, numbers, strict=True) if number]
+    path = installation.folder / "back.csv"
+    write_text(path, [header, *back])
+    child = validated(installation, path)
+
+    states = [(state, number) for _, state, number, *_ in rows_of(installation, child)]
+    if code is None:
+        assert states == [("accepted", "X"), ("accepted", "X")]
+    else:
+        assert {state for state, _ in states} == {"rejected"}
+        issues = installation.execute("select issues from import_rows where batch_id = %s", child)
+        assert all(code in found for (found,) in issues)
+
+
+def test_a_line_of_another_width_that_does_not_come_back_is_missed_too(installation: Installation):
+    ragged = [LINES[0], ["A", "", "", "I-3", "みかん", "1", "440", "440", "beyond"]]
+    parent = validated(installation, ragged)
+    rows = read_text(repair_text(installation, parent))
+    path = installation.folder / "back.csv"
+    write_text(path, rows[:2])
+    child = validated(installation, path)
+
+    assert [state for _, state, *_ in rows_of(installation, child)] == ["rejected"]
