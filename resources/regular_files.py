@@ -50,7 +50,7 @@ def digest(path: Path) -> bytes:
 
 
 def copy_synced(source: Path, target: Path) -> tuple[bytes, os.stat_result]:
-    """Copy into ``target`` (made or emptied, mode 0600) and sync it.
+    """Copy into ``target`` (made or emptied, mode 0600) and sync it; nothing is left of a copy that fails.
 
     Gives the digest of the bytes written, and the status of the very file they were read from.
 
@@ -61,12 +61,16 @@ def copy_synced(source: Path, target: Path) -> tuple[bytes, os.stat_result]:
     status = os.fstat(reading)
     hasher = hashlib.sha256()
     flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
-    with open(os.open(target, flags, 0o600), "wb") as writing:
-        for chunk in _chunks(reading):
-            hasher.update(chunk)
-            writing.write(chunk)
-        writing.flush()
-        os.fsync(writing.fileno())
+    try:
+        with open(os.open(target, flags, 0o600), "wb") as writing:
+            for chunk in _chunks(reading):
+                hasher.update(chunk)
+                writing.write(chunk)
+            writing.flush()
+            os.fsync(writing.fileno())
+    except OSError:  # a full disk would stay full
+        target.unlink(missing_ok=True)
+        raise
     return hasher.digest(), status
 
 

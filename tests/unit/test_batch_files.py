@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import resource
 import stat
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -82,6 +83,20 @@ def test_a_file_that_changed_between_two_looks_is_waited_for(files: BatchFiles, 
     second = files.settled(first.memory, settle_seconds=0, now=2_005)
 
     assert (second.settled, second.waiting) == ([], 1)
+
+
+def test_a_disk_that_is_full_is_not_kept_full(files: BatchFiles):
+    path = drop(files)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (5, limits[1]))
+    try:
+        with pytest.raises(BulkOrdersError):
+            files.archive(path, BATCH, SHA)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+
+    assert list(files.batch_dir(BATCH).iterdir()) == []
+    assert path.read_bytes() == DATA
 
 
 def test_a_file_whose_time_lies_ahead_is_taken_when_it_no_longer_changes(files: BatchFiles):
