@@ -88,7 +88,9 @@ def test_a_worker_dies_at_the_first_point_that_nobody_knows(place: Scenario, bat
     assert batch.begin(trace=trace, known=known).wait(60) == -signal.SIGKILL
 
     *before, last = trace.read_text(encoding="utf-8").splitlines()
-    assert last == "effects|http|POST /api/v1/payments|before|1\tKILLED"
+    point, mark = last.split("\t")
+    # Usually the first request; two runs need not open their connections at the same moments.
+    assert (mark, point in known) == ("KILLED", False)
     assert {point for point in before if not point.startswith("start|")} <= known
 
 
