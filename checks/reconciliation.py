@@ -1,4 +1,7 @@
-"""Do the books agree, in count and in yen: file = orders = payments, and paid orders = mails? (R-50)"""
+"""Do the books agree, in count and in yen: file = orders = payments, and paid orders = mails? (R-50)
+
+What the order system has changed meanwhile is told beside them and blocks nothing (``resources/database/books.py``).
+"""
 
 from checks.finding import Finding
 from domain.states import EffectState
@@ -38,7 +41,7 @@ def payments_match_orders(books: Books) -> Finding:
     passed = planned == (books.orders, books.orders_jpy) and paid == (books.paid_orders, books.paid_jpy)
     compared = (
         f"orders {_sum(books.orders, books.orders_jpy)}, payments {_sum(*planned)}; "
-        f"paid orders {_sum(books.paid_orders, books.paid_jpy)}, payments done {_sum(*paid)}"
+        f"paid orders {_sum(books.paid_orders, books.paid_jpy)}, payments done {_sum(*paid)}{_by_others(books)}"
     )
     return Finding(PAYMENTS_MATCH_ORDERS, passed, compared, _payment_figures(books), blocking=True)
 
@@ -57,9 +60,9 @@ def all_orders_paid(books: Books) -> Finding:
     cancelled = books.payments.count(EffectState.CANCELLED)
     compared = (
         f"{books.paid_orders:,} of {books.orders:,} orders paid; {rejected:,} declined, {review:,} need a person, "
-        f"{cancelled:,} cancelled"
+        f"{cancelled:,} cancelled{_by_others(books)}"
     )
-    figures = {"rejected": rejected, "review": review, "cancelled": cancelled}
+    figures = {"rejected": rejected, "review": review, "cancelled": cancelled, "paid_elsewhere": books.paid_elsewhere}
     return Finding(ALL_ORDERS_PAID, books.paid_orders == books.orders, compared, figures, blocking=False)
 
 
@@ -80,6 +83,12 @@ def three_books_agree(books: Books) -> Finding:
     return Finding(THREE_BOOKS_AGREE, all(part.passed for part in parts), compared, figures, blocking=True)
 
 
+def _by_others(books: Books) -> str:
+    """What the order system did meanwhile; nothing when it did nothing."""
+    elsewhere = f"; {books.paid_elsewhere:,} paid elsewhere" if books.paid_elsewhere else ""
+    return elsewhere + (f"; {books.orders_changed:,} with another amount since" if books.orders_changed else "")
+
+
 def _sum(count: int, jpy: int) -> str:
     return f"{count:,} / {jpy:,} yen"
 
@@ -90,6 +99,7 @@ def _order_figures(books: Books) -> dict[str, int]:
         "file_jpy": books.accepted_jpy,
         "orders": books.orders,
         "orders_jpy": books.orders_jpy,
+        "orders_changed": books.orders_changed,
     }
 
 

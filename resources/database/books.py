@@ -1,4 +1,9 @@
-"""The books of one batch: its file, its orders, its payments, its mails, each counted on its own (R-32, R-50)."""
+"""The books of one batch: its file, its orders, its payments, its mails, each counted on its own (R-32, R-50).
+
+The order system may change an order at any time, and asks nobody: correct its amount, charge it elsewhere, refund it.
+That is no fault of the batch. Once its payment is planned an order counts with the yen it had then, and one that was
+charged elsewhere is none that this batch has paid; both are counted apart.
+"""
 
 from __future__ import annotations
 
@@ -53,6 +58,8 @@ class Books:
     orders_jpy: int
     paid_orders: int
     paid_jpy: int
+    orders_changed: int  # whose yen the order system has changed since their payment was planned
+    paid_elsewhere: int  # whose payment was settled otherwise, and that the order system says are paid
     payments: EffectBook
     notifications: EffectBook
     child_batch_ids: tuple[str, ...] = ()  # that repair rows of this one
@@ -107,17 +114,20 @@ def read(tx: Connection, batch_id: str) -> Books:
     for book, state, count, amount_jpy, recent in tx.execute(_COUNTS, {"b": batch_id, "s": effects.RECENT_SECONDS}):
         counted[book][state] = int(count), int(amount_jpy), int(recent)
     accepted, accepted_jpy, further = counted["rows"].get("accepted", _NOTHING)
-    paid, paid_jpy, _ = counted["orders"].get("paid", _NOTHING)
+    orders = counted["orders"]
+    paid, paid_jpy, _ = orders.get("paid", _NOTHING)
     return Books(
         batch=batch,
         rows_accepted=accepted,
         rows_rejected=counted["rows"].get("rejected", _NOTHING)[0],
         orders_expected=accepted - further,
         accepted_jpy=accepted_jpy,
-        orders=sum(count for count, _, _ in counted["orders"].values()),
-        orders_jpy=sum(jpy for _, jpy, _ in counted["orders"].values()),
+        orders=sum(count for count, _, _ in orders.values()),
+        orders_jpy=sum(jpy for _, jpy, _ in orders.values()),
         paid_orders=paid,
         paid_jpy=paid_jpy,
+        orders_changed=sum(changed for _, _, changed in orders.values()),
+        paid_elsewhere=orders.get("elsewhere", _NOTHING)[0],
         payments=_effect_book(counted["payments"]),
         notifications=_effect_book(counted["notifications"]),
         child_batch_ids=tuple(sorted(counted["children"])),
@@ -128,21 +138,30 @@ def read(tx: Connection, batch_id: str) -> Books:
 _BOOKS = ("rows", "orders", "payments", "notifications", "children")
 _NOTHING = (0, 0, 0)
 _EFFECTS = """
-    select '{table}', e.state, count(*), sum(o.amount),
+    select '{table}', e.state, count(*), sum({yen}),
            count(*) filter (where e.settled_at > clock_timestamp() - make_interval(secs => :s))
-    from {table} e join orders o using (order_id) where e.batch_id = :b group by e.state"""
-# Book, state, how many, their yen; then of effects how many were settled recently, and of rows how many begin no order.
-# Paid by its date: the order system may have moved the status on. One statement, so one moment and one round trip.
+    from {table} e {orders} where e.batch_id = :b group by e.state"""
+_PAYMENTS = _EFFECTS.format(table="payments", yen="e.amount", orders="")
+_MAILS = _EFFECTS.format(table="notifications", yen="o.amount", orders="join orders o using (order_id)")
+# Paid by its date: the order system may have moved the status on, or taken both back. Elsewhere: paid all the same,
+# though its payment was declined or given up here.
+_ORDERS = """
+    select 'orders', book, count(*), coalesce(sum(yen), 0), count(*) filter (where changed)
+    from (select coalesce(p.amount, o.amount) as yen, o.amount <> p.amount as changed,
+                 case when o.paid_at is null and (p.state = 'done' and o.status <> 'PENDING') is not true then 'unpaid'
+                      when p.state in ('rejected', 'review', 'cancelled') then 'elsewhere' else 'paid' end as book
+          from orders o left join payments p on p.order_id = o.order_id and p.batch_id = :b
+          where o.batch_id = :b) ours group by book"""
+# Book, state, how many, their yen; then of effects how many were settled recently, of rows how many begin no order, and
+# of orders how many were changed. One statement, so one moment and one round trip.
 _COUNTS = text(f"""
     select 'rows', state, count(*), coalesce(sum(amount), 0), count(order_row)
     from import_rows where batch_id = :b group by state
-    union all
-    select 'orders', case when paid_at is null then 'unpaid' else 'paid' end, count(*), coalesce(sum(amount), 0), 0
-    from orders where batch_id = :b group by paid_at is null
+    union all {_ORDERS}
     union all
     select 'children', batch_id, 1, 0, 0 from batches where parent_batch_id = :b
-    union all {_EFFECTS.format(table="payments")}
-    union all {_EFFECTS.format(table="notifications")}""")
+    union all {_PAYMENTS}
+    union all {_MAILS}""")
 
 
 def _effect_book(counted: Mapping[str, tuple[int, int, int]]) -> EffectBook:

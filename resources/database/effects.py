@@ -91,12 +91,15 @@ class Settlement:
     new_key: str | None = None
 
 
-_FACTS = "o.order_id, o.import_row_number, o.order_number, o.item_name, o.amount, r.cells, o.items"
+_YEN = "coalesce(r.order_amount, r.amount, o.amount)"
+"""Of order ``o``, as the file has it: what the order system makes of the amount later is not what was asked for."""
+_FACTS = f"o.order_id, o.import_row_number, o.order_number, o.item_name, {_YEN}, r.cells, o.items"
 
 
 def unplanned_payments(tx: Connection, batch_id: str) -> list[tuple[int, int, int]]:
-    """Orders of the batch that have no payment yet: (order id, import row number, yen)."""
-    query = text("""select o.order_id, o.import_row_number, o.amount from orders o
+    """Orders of the batch that have no payment yet: (order id, import row number, yen as the file has them)."""
+    query = text(f"""select o.order_id, o.import_row_number, {_YEN}
+                    from orders o join import_rows r using (batch_id, import_row_number)
                     where o.batch_id = :b and not exists (select from payments p where p.order_id = o.order_id)
                     order by o.import_row_number""")
     return [tuple(row) for row in tx.execute(query, {"b": batch_id})]
@@ -108,24 +111,24 @@ def plan(tx: Connection, kind: EffectKind, effects: Sequence[PlannedEffect]) -> 
     For an order of before a restoration a mail is in doubt from the beginning: it may have been planned, and sent, in
     the time that was lost. So is a payment once ``doubt_restored`` has been called.
     """
-    of_mail = "case when r.number is null then 'planned' else 'unknown' end"
-    state = "'planned'" if kind is EffectKind.PAYMENT else of_mail
-    amount = {"columns": ", amount, currency", "values": ", o.amount, 'JPY'"} if kind is EffectKind.PAYMENT else None
-    columns, values = (amount["columns"], amount["values"]) if amount else ("", "")
+    state, columns, values = "case when restored.number is null then 'planned' else 'unknown' end", "", ""
+    if kind is EffectKind.PAYMENT:
+        state, columns, values = "'planned'", ", amount, currency", f", {_YEN}, 'JPY'"
     tx.execute(
         text(f"""insert into {kind.value} (order_id, batch_id, bulk_import_group, import_row_number, state, recheck,
                                            lease_epoch, settles_at, first_sent_at, idempotency_key,
                                            request_sha256{columns})
                  select o.order_id, o.batch_id, o.bulk_import_group, o.import_row_number,
-                        {state}, r.number is not null,
-                        case when r.number is null then 0  -- else whoever works on the batch now looks it up
+                        {state}, restored.number is not null,
+                        case when restored.number is null then 0  -- else whoever works on the batch now looks it up
                              else (select b.lease_epoch from batches b where b.batch_id = o.batch_id) end,
-                        r.settles_at, r.backup_at, u.key, u.digest{values}
+                        restored.settles_at, restored.backup_at, u.key, u.digest{values}
                  from unnest(cast(:ids as integer[]), cast(:keys as text[]), cast(:digests as bytea[]))
                       as u (id, key, digest)
                  join orders o on o.order_id = u.id
-                 left join (select * from restorations order by number desc limit 1) r
-                      on o.order_id <= r.last_order_id
+                 join import_rows r on r.batch_id = o.batch_id and r.import_row_number = o.import_row_number
+                 left join (select * from restorations order by number desc limit 1) restored
+                      on o.order_id <= restored.last_order_id
                  on conflict (order_id) do nothing"""),
         {
             "ids": [e.order_id for e in effects],

@@ -29,9 +29,12 @@ _REDRIVABLE = """(e.state = 'rejected' and e.reason = any(:codes) or e.state = '
                                  where x.batch_id = e.batch_id and x.import_row_number = e.import_row_number)"""
 
 
+_YEN = {EffectKind.PAYMENT: "e.amount", EffectKind.NOTIFICATION: "o.amount"}
+
+
 def redrivable(tx: Connection, kind: EffectKind, batch_id: str) -> Counted:
     """What certainly did not happen and may be tried again."""
-    query = text(f"""select count(*), coalesce(sum(o.amount), 0) from {kind.value} e join orders o using (order_id)
+    query = text(f"""select count(*), coalesce(sum({_YEN[kind]}), 0) from {kind.value} e join orders o using (order_id)
                      where e.batch_id = :b and {_REDRIVABLE}""")
     found, amount_jpy = tx.execute(query, _redrive_values(kind, batch_id)).one()
     return Counted(int(found), int(amount_jpy))
@@ -103,7 +106,7 @@ class InReview:
 def take_for_decision(tx: Connection, kind: EffectKind, batch_id: str, row: int) -> InReview | None:
     """The effect of a row if it is in review; whoever comes second waits and then finds it decided."""
     found = tx.execute(
-        text(f"""select e.order_id, e.reason, o.amount from {kind.value} e join orders o using (order_id)
+        text(f"""select e.order_id, e.reason, {_YEN[kind]} from {kind.value} e join orders o using (order_id)
                  where e.batch_id = :b and e.import_row_number = :row and e.state = 'review' for update of e"""),
         {"b": batch_id, "row": row},
     ).one_or_none()

@@ -39,7 +39,8 @@ class ReviewRow:
 
 
 _ROWS = """
-    select e.batch_id, '{table}', e.import_row_number, r.line_number, e.order_id, o.order_number, o.amount,
+    select e.batch_id, '{table}', e.import_row_number, r.line_number, e.order_id, o.order_number,
+           coalesce(r.order_amount, r.amount, o.amount),
            coalesce(e.reason, '-'), e.idempotency_key, e.first_sent_at, e.settled_at,
            a.sends, a.look_ups, a.statuses, a.last_at, a.request_id,
            l.batch_id, l.import_row_number, l.order_number, d.days_apart

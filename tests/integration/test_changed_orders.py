@@ -10,8 +10,12 @@ from typing import Any
 
 import pytest
 
+from assets.batch_report.work import close_batch
 from assets.payments.planning import plan_payments
-from domain.states import EffectKind
+from checks import reconciliation
+from domain.errors import InvariantBroken
+from domain.states import BatchState, EffectKind
+from orchestration import operations
 from resources.database import effects, interventions
 from tests.integration.batches import Installation, services, work_through
 
@@ -21,9 +25,13 @@ PAYMENTS_ONLY = frozenset({EffectKind.PAYMENT})
 def planned(installation: Installation, rows: int) -> tuple[str, list[int]]:
     """A batch whose payments are planned: its own check of the books has been passed."""
     batch = installation.ordered(rows)
+    planned_of(installation, batch)
+    return batch, installation.order_ids(batch)
+
+
+def planned_of(installation: Installation, batch: str) -> None:
     with installation.database.hold_batch(batch) as hold:
         plan_payments(hold)
-    return batch, installation.order_ids(batch)
 
 
 def claimed(installation: Installation, batch: str, kind: EffectKind, limit: int = 100) -> list[int]:
@@ -70,6 +78,84 @@ def test_a_batch_with_cancelled_orders_comes_to_its_end(
     assert not books.everything_succeeded
     status = installation.execute("select distinct status from orders where order_id = any(%s)", gone)
     assert status == [("CANCELLED",)], "it is left as the order system has it"
+
+
+@pytest.mark.parametrize(
+    ("change", "changed", "elsewhere"),
+    [
+        ("amount = amount + 1", 1, 0),
+        ("paid_at = now()", 0, 1),
+        ("status = 'PAID', paid_at = now(), amount = amount + 1", 1, 1),
+    ],
+)
+def test_a_batch_closes_whatever_the_order_system_did_before_a_payment(
+    installation: Installation, payments: Any, notifications: Any, change: str, changed: int, elsewhere: int
+) -> None:
+    batch, ids = planned(installation, 4)
+    installation.execute(f"update orders set {change} where order_id = %s", ids[1])
+
+    work_through(installation, batch, services(str(payments.http.base_url), str(notifications.http.base_url)))
+    books = close_batch(installation.database, batch)
+
+    assert reconciliation.three_books_agree(books).passed
+    assert (books.batch.state, books.paid_orders) == (BatchState.PARTIAL, 3)
+    assert (books.orders_changed, books.paid_elsewhere) == (changed, elsewhere)
+
+
+@pytest.mark.parametrize(
+    "change", ["amount = amount + 1", "status = 'REFUNDED', paid_at = null", "status = 'SHIPPED', amount = 100"]
+)
+def test_a_batch_goes_on_and_closes_whatever_the_order_system_did_after_a_payment(
+    installation: Installation, payments: Any, notifications: Any, change: str
+) -> None:
+    """Its mails were waiting meanwhile; they tell of what was charged."""
+    batch = installation.ordered(4)
+    ids = installation.order_ids(batch)
+    of = services(str(payments.http.base_url), str(notifications.http.base_url))
+    _, before = work_through(installation, batch, of, selected=PAYMENTS_ONLY)
+    installation.execute(f"update orders set {change} where order_id = %s", ids[1])
+
+    _, books = work_through(installation, batch, of)
+
+    assert reconciliation.three_books_agree(books).passed
+    assert books.paid_jpy == before.paid_jpy
+    refunded = "REFUNDED" in change
+    assert installation.states("notifications", batch)[ids[1]][0] == ("cancelled" if refunded else "done")
+    assert close_batch(installation.database, batch).batch.state is (
+        BatchState.PARTIAL if refunded else BatchState.DONE
+    )
+
+
+def test_the_amount_that_was_planned_is_looked_up_although_the_order_has_another_now(
+    installation: Installation,
+) -> None:
+    """What was charged is found so; with the other it would be a contradiction."""
+    batch, ids = planned(installation, 1)
+    asked = claimed(installation, batch, EffectKind.PAYMENT)
+    installation.execute("update orders set amount = amount + 1 where order_id = %s", asked[0])
+
+    with installation.database.begin() as tx:
+        amount = effects.order_facts(tx, asked[0]).amount_jpy
+
+    assert installation.execute("select amount from payments where order_id = %s", ids[0]) == [(amount,)]
+
+
+def test_a_batch_that_is_cancelled_closes_although_an_order_was_changed_before_it_had_payments(
+    installation: Installation, payments: Any, notifications: Any
+) -> None:
+    batch = installation.ordered(3)
+    ids = installation.order_ids(batch)
+    installation.execute("update orders set amount = amount + 1 where order_id = %s", ids[1])
+    with pytest.raises(InvariantBroken, match="BATCH-BOOKS-DIFFER"):
+        planned_of(installation, batch)
+
+    operations.cancel(installation.database, batch)
+    _, books = work_through(
+        installation, batch, services(str(payments.http.base_url), str(notifications.http.base_url))
+    )
+
+    assert reconciliation.three_books_agree(books).passed
+    assert close_batch(installation.database, batch).batch.state is BatchState.CANCELLED
 
 
 @pytest.mark.parametrize("status", ["REFUNDED", "CANCELLED", "PENDING"])
