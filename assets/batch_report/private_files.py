@@ -15,7 +15,7 @@ class PrivateFile:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._draft = path.with_name(f".{path.name}.part")
+        self._draft = _draft_of(path)
         self._draft.unlink(missing_ok=True)
         self.octets: IO[bytes] = os.fdopen(os.open(self._draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb")
 
@@ -24,12 +24,23 @@ class PrivateFile:
 
     def __exit__(self, *_: object) -> None:
         self.octets.close()
+        self._draft.unlink(missing_ok=True)  # of a writer that failed
 
     def finish(self) -> None:
         """Give it its name, now that everything in it is on the disk."""
         self.octets.flush()
         os.fsync(self.octets.fileno())
         self._draft.replace(self._path)
+
+
+def leave_nothing(path: Path) -> None:
+    """Remove a file of an earlier report that this one does not have, and what a killed writer left of it."""
+    path.unlink(missing_ok=True)
+    _draft_of(path).unlink(missing_ok=True)
+
+
+def _draft_of(path: Path) -> Path:
+    return path.with_name(f".{path.name}.part")
 
 
 @contextmanager

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from assets.batch_report.faults import SEPARATOR, ShownFault, fault_cells, name_in_file, shown_faults
-from assets.batch_report.private_files import PrivateFile
+from assets.batch_report.private_files import PrivateFile, leave_nothing
 from domain import catalogue
 from domain.cells import CellReader
 from domain.formulas import harmless
@@ -104,11 +104,16 @@ def write_result_files(
                 writers[ERROR_REPORT].write([*cells, *faults])
         for writer in (*writers.values(), *filter(None, [readings])):
             writer.finish()
+    if readings is None:
+        leave_nothing(folder / f"{READINGS}.csv")
     return written
 
 
-def write_changes(folder: Path, changes: Iterable[Change]) -> None:
-    """Write the list of what was changed in a repaired file."""
+def write_changes(folder: Path, changes: Iterable[Change] | None) -> None:
+    """Write the list of what was changed in a repaired file; None: it is none, and has no such list."""
+    if changes is None:
+        leave_nothing(folder / f"{CHANGES}.csv")
+        return
     with ExitStack() as open_files:
         file = _list_file(folder / f"{CHANGES}.csv", open_files, _CHANGE_COLUMNS)
         for change in changes:

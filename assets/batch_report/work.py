@@ -8,7 +8,7 @@ from pathlib import Path
 
 from sqlalchemy import Connection
 
-from assets.batch_report.private_files import PrivateFile, one_writer
+from assets.batch_report.private_files import PrivateFile, leave_nothing, one_writer
 from assets.batch_report.repair_sheet import RepairSheet, read_repair_sheet
 from assets.batch_report.result_files import Change, write_changes, write_result_files
 from domain.cells import reader_of
@@ -50,8 +50,8 @@ def write_report(database: Database, vault: Vault, batch_id: str, folder: Path, 
         rows = _opened(tx, vault, batch_id)
         header = now.batch.source_columns or ()
         written = write_result_files(folder, header, rows, reader_of(now.batch.reading, header), links)
-        if now.batch.parent_batch_id is not None:
-            write_changes(folder, _changes(tx, vault, now.batch, links))
+        is_repair = now.batch.parent_batch_id is not None
+        write_changes(folder, _changes(tx, vault, now.batch, links) if is_repair else None)
         return BatchReport(now, written, folder)
 
     database.run(lambda tx: personal_files.note_report(tx, batch_id, use))
@@ -74,35 +74,40 @@ def write_repair_files(
     sheet = database.read(lambda tx: read_repair_sheet(tx, vault, batch_id))
     if sheet.rows:
         database.run(lambda tx: personal_files.note_repair(tx, batch_id, use, [row.number for row in sheet.rows]))
-    source = files.archived(batch_id)
-    text, workbook = folder / f"{REPAIR}{_text_ending(source)}", folder / f"{REPAIR}.xlsx"
     with one_writer(folder):
-        if sheet.rows:
-            _write_repair_files(sheet, source, text, workbook)
-        else:
-            text.unlink(missing_ok=True)
-            workbook.unlink(missing_ok=True)
+        written = _write_repair_files(sheet, files.archived(batch_id), folder) if sheet.rows else set()
+        for ending in _ENDINGS - written:
+            leave_nothing(folder / f"{REPAIR}{ending}")
     return len(sheet.rows)
+
+
+_TEXTS = frozenset({".csv", ".tsv", ".txt", ".tab"})
+_WORKBOOK = ".xlsx"
+_ENDINGS = _TEXTS | {_WORKBOOK}
 
 
 def _text_ending(source: Path | None) -> str:
     """As that of the client's own file, where that is a text file."""
-    return source.suffix if source is not None and source.suffix in (".csv", ".tsv", ".txt", ".tab") else ".csv"
+    return source.suffix if source is not None and source.suffix in _TEXTS else ".csv"
 
 
-def _write_repair_files(sheet: RepairSheet, source: Path | None, text: Path, workbook: Path) -> None:
+def _write_repair_files(sheet: RepairSheet, source: Path | None, folder: Path) -> set[str]:
+    """The endings of those written."""
     # Imported here: what reads and writes such files is needed by few processes.
     from assets.batch_report.repair_text import repair_octets
     from assets.batch_report.repair_workbook import fits_workbook, workbook_octets
 
-    with PrivateFile(text) as file:
+    text = _text_ending(source)
+    with PrivateFile(folder / f"{REPAIR}{text}") as file:
         for octets in repair_octets(sheet, source):
             file.octets.write(octets)
         file.finish()
-    if fits_workbook(sheet):
-        with PrivateFile(workbook) as file:
-            file.octets.write(workbook_octets(sheet))
-            file.finish()
+    if not fits_workbook(sheet):
+        return {text}
+    with PrivateFile(folder / f"{REPAIR}{_WORKBOOK}") as file:
+        file.octets.write(workbook_octets(sheet))
+        file.finish()
+    return {text, _WORKBOOK}
 
 
 def refresh_ancestors(database: Database, vault: Vault, files: BatchFiles, batch_id: str) -> None:

@@ -19,7 +19,7 @@ from orchestration.settings import Settings
     required=True,
     type=click.Path(file_okay=False, path_type=Path),
     metavar="DIR",
-    help="Folder to write the files to; made if it is missing.",
+    help="Folder to write the files to; made if it is missing. Those of an earlier report in it are replaced.",
 )
 def command(batch: str, output: Path) -> int:
     """Write succeeded.csv, failed.csv, not_processed.csv, errors.csv and the repair file of a batch."""

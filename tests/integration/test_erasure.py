@@ -30,11 +30,12 @@ PERSON = {
     "phone": "03-1111-2222",
     "内部メモ": "花子のメモ",
 }
-SECRETS = ["消去 花子", "hanako.kesu@example.jp", "03-1111-2222", "花子のメモ"]
+TYPED = "Ｈanako.Kesu＠example.jp"
+SECRETS = ["消去 花子", "hanako.kesu@example.jp", "Hanako.Kesu@example.jp", TYPED, "03-1111-2222", "花子のメモ"]
 WHY = "request 26-114"
 
 
-ROWS: list[dict[str, str]] = [{}, PERSON, PERSON | {"email": "Ｈanako.Kesu＠example.jp"}, PERSON | {"amount": "7"}, {}]
+ROWS: list[dict[str, str]] = [{}, PERSON, PERSON | {"email": TYPED}, PERSON | {"amount": "7"}, {}]
 """The person twice, once typed in another way, and once in a row that is rejected; and others."""
 
 
@@ -100,6 +101,17 @@ def test_nothing_of_the_person_is_left_and_every_row_is_accounted_for(of: Instal
     assert sum(report.rows_per_file.values()) >= 5
     assert write_repair_files(of.database, of.vault, of.files, paid, of.files.report_dir(paid)) == 0
     assert of.database.read(lambda tx: erasures.rows_of(tx, number)) == {paid: [2, 3, 4]}
+
+
+def test_what_a_killed_writer_left_goes_too(of: Installed, finished: str) -> None:
+    """Half a list of readings, of whom nothing is left to read."""
+    folder = of.files.report_dir(finished)
+    for name in ("readings.csv", "changes.csv", "errors.csv", "repair.tsv", "repair.xlsx"):
+        (folder / f".{name}.part").write_text(PERSON["email"], encoding="utf-8")
+
+    erase(of)
+
+    assert [path.name for path in folder.iterdir() if path.name.startswith(".")] == []
 
 
 def test_the_trail_is_whole_and_tells_who_why_and_which_rows(

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import xlsxwriter
 
-from assets.batch_report.work import write_report
+from assets.batch_report.work import write_repair_files, write_report
 from assets.created_orders.work import create_orders
 from assets.notifications.mail import MailWriter
 from assets.validated_csv.limits import ReadingLimits
@@ -170,6 +170,22 @@ def test_people_see_what_was_read_original_and_rule(installation: Installation):
 
     errors = csv.DictReader((report.folder / "errors.csv").read_text(encoding="utf-8-sig").splitlines())
     assert [error["column"] for error in errors] == ["金額（円）; 受注日", "受注No.", "受注No.; 金額（円）"]
+
+
+def test_a_folder_has_the_lists_of_the_last_report_only(installation: Installation):
+    folder = installation.folder / "report"
+    batch_id, _ = validated(installation, cp932(installation.folder / "orders"))
+    write_report(installation.database, installation.vault, batch_id, folder)
+    write_repair_files(installation.database, installation.vault, installation.files, batch_id, folder)
+    (folder / "repair.tsv").touch()
+    assert {"readings.csv", "repair.csv", "repair.xlsx"} <= {path.name for path in folder.iterdir()}
+
+    other = installation.ordered(2)
+    write_report(installation.database, installation.vault, other, folder)
+    write_repair_files(installation.database, installation.vault, installation.files, other, folder)
+
+    names = {f"{name}.csv" for name in ("succeeded", "failed", "not_processed", "errors")}
+    assert {path.name for path in folder.iterdir()} == names
 
 
 def test_what_is_stored_about_readings_holds_no_value(installation: Installation):
