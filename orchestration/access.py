@@ -20,7 +20,7 @@ from domain.guards import person_of
 from domain.roles import Duty, Roles
 from orchestration.job_names import OPERATION_JOBS, PROCESS_BATCH
 from orchestration.settings import Settings
-from resources.database import batches, trail
+from resources.database import decisions, trail
 from resources.database.database import Database
 
 if TYPE_CHECKING:
@@ -100,8 +100,8 @@ class Access:
     def _refuse_own(self, database: Database, duties: Collection[Duty], batch_id: str) -> None:
         person = person_of(database.actor.name)
         for duty in sorted(roles.OF_SOMEBODY_ELSE & set(duties)):
-            started_by = database.read(lambda tx: batches.get(tx, batch_id)).started_by
-            if person is not None and person == person_of(started_by):
+            givers = database.read(lambda tx: decisions.givers(tx, batch_id))
+            if person is not None and person in map(person_of, givers):
                 who = ", ".join(name for name in self.roles.who_may(duty) if name != person) or "-"
                 raise OperationRefused("SYS-ROLE-OWN", person=person, batch=batch_id, duty=duty.value, who=who)
 

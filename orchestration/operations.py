@@ -170,7 +170,7 @@ def approve(database: Database, batch_id: str, limits: GuardLimits) -> Batch:
         needed = guards.approval_reason(limits, batch_id, batch.accepted_jpy or 0, decisions.is_approved(tx, batch_id))
         if needed is None:
             raise OperationRefused("BATCH-NOTHING-TO-APPROVE", batch=batch_id)
-        if person == guards.person_of(batch.started_by):
+        if person in {guards.person_of(giver) for giver in decisions.givers(tx, batch_id)}:
             raise OperationRefused("BATCH-APPROVAL-OWN", batch=batch_id)
         decisions.record(tx, batch_id, Decision.APPROVE, code=needed.code, amount_jpy=batch.accepted_jpy)
         if batch.reason == guards.APPROVAL_STOP:
@@ -179,10 +179,13 @@ def approve(database: Database, batch_id: str, limits: GuardLimits) -> Batch:
 
 
 def take_up(database: Database, batch_id: str) -> None:
-    """A person works on an unfinished batch again (imports its file): what waits for a person goes on waiting."""
+    """A person works on an unfinished batch again (imports its file): what waits for a person goes on waiting.
+
+    A pause that was asked for holds too, although nobody has seen it yet.
+    """
     with database.begin() as tx:
         batch = batches.lock(tx, batch_id)
-        waits = batch.state in FINISHED_BATCH or batch.waits_for_person
+        waits = batch.state in FINISHED_BATCH or batch.waits_for_person or batch.pause_requested_by is not None
         if not waits and batch.run_id is not None and batches.nobody_works_on(tx, batch_id):
             decisions.record(tx, batch_id, Decision.CONTINUE)
             batches.go_on(tx, batch_id)

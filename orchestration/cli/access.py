@@ -31,11 +31,11 @@ def check(as_json: bool) -> int:
     settings = Settings.from_environment()
     roles = access.load(settings).roles
     with ExitStack() as held:
-        made = connected_database(settings, held).read(decisions.with_their_starters)
+        made = connected_database(settings, held).read(decisions.with_givers)
     own = [
         {"batch_id": one.batch_id, "decision": one.decision.value, "person": person}
         for one in made
-        if (person := person_of(one.decided_by)) is not None and person == person_of(one.started_by)
+        if (person := person_of(one.decided_by)) is not None and person in map(person_of, one.givers)
     ]
     told: dict[str, Any] = {
         "roles_file": str(settings.roles_path) if roles.are_given else None,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from domain import catalogue
-from domain.errors import BulkOrdersError
+from domain.errors import BatchPaused, BulkOrdersError
 from domain.identity import DEFAULT_CLIENT
 from orchestration.cli.failures import say
 from orchestration.settings import Settings
@@ -40,7 +41,7 @@ def command(files: tuple[Path, ...], client: str, group: str | None, dry_run: bo
         importer = Importer(services)
         work = Work(importer, client, group, settings.language, as_json)
         try:
-            codes = [_dry_run(work, path) if dry_run else _import(work, path) for path in files]
+            codes = [_dry_run(work, path) for path in files] if dry_run else list(_import_all(work, files))
         finally:
             importer.close()
     return max(codes, key=_SEVERITY.index)
@@ -69,6 +70,16 @@ def _say_nothing(_: str) -> None:
     pass
 
 
+def _import_all(work: Work, files: Sequence[Path]) -> Iterator[int]:
+    """The exit code of each; whoever interrupts one wants none of the others."""
+    for path in files:
+        try:
+            yield _import(work, path)
+        except BatchPaused as interrupted:
+            yield _refused(work, path, interrupted)
+            return
+
+
 def _import(work: Work, path: Path) -> int:
     from orchestration import summary
     from orchestration.watching import watcher
@@ -76,10 +87,10 @@ def _import(work: Work, path: Path) -> int:
     try:
         with watcher(work.language, quiet=work.as_json) as shown:
             imported = work.importer.import_file(path, work.client, work.group, shown)
+    except BatchPaused:
+        raise
     except BulkOrdersError as error:
-        if work.as_json:
-            click.echo(_json(summary.refused_json(path.name, error)))
-        return say(error, work.language, about=path.name)
+        return _refused(work, path, error)
     report_dir = str(imported.report_dir) if (imported.report_dir / "succeeded.csv").exists() else None
     told = summary.as_json(imported.books, report_dir, imported.duplicate)
     text = _json(told) if work.as_json else summary.as_text(told, imported.books, work.language)
@@ -87,15 +98,19 @@ def _import(work: Work, path: Path) -> int:
     return summary.exit_code(imported.books)
 
 
-def _dry_run(work: Work, path: Path) -> int:
+def _refused(work: Work, path: Path, error: BulkOrdersError) -> int:
     from orchestration import summary
 
+    if work.as_json:
+        click.echo(_json(summary.refused_json(path.name, error)))
+    return say(error, work.language, about=path.name)
+
+
+def _dry_run(work: Work, path: Path) -> int:
     try:
         found = work.importer.forecast(path, work.client)
     except BulkOrdersError as error:
-        if work.as_json:
-            click.echo(_json(summary.refused_json(path.name, error)))
-        return say(error, work.language, about=path.name)
+        return _refused(work, path, error)
     told = found.as_json()
     click.echo(_json(told) if work.as_json else _forecast_text(told, work.language))
     return found.exit_code

@@ -82,20 +82,31 @@ def is_approved(tx: Connection, batch_id: str) -> bool:
     return bool(tx.execute(query, {"b": batch_id}).scalar_one())
 
 
-class DecidedOfStarted(NamedTuple):
-    """Who decided about a batch, and who had started it."""
+# A file that was refused and is given again is the same batch: its first giver is not the only one.
+_GIVERS = """array(select b.started_by union select e.actor from audit_events e
+                   where e.chain = b.batch_id and e.event = 'batch:refused:received')"""
+
+
+def givers(tx: Connection, batch_id: str) -> frozenset[str]:
+    """Who gave us the file of a batch: nobody approves or decides about their own."""
+    query = text(f"select {_GIVERS} from batches b where b.batch_id = :b")
+    return frozenset(tx.execute(query, {"b": batch_id}).scalar_one())
+
+
+class DecidedOfGiven(NamedTuple):
+    """Who decided about a batch, and who had given its file."""
 
     batch_id: str
     decision: Decision
     decided_by: str
-    started_by: str
+    givers: frozenset[str]
 
 
-def with_their_starters(tx: Connection) -> list[DecidedOfStarted]:
+def with_givers(tx: Connection) -> list[DecidedOfGiven]:
     """Every approval and every decision about a row there ever was, oldest first."""
     rows = tx.execute(
-        text("""select d.batch_id, d.decision, d.decided_by, b.started_by
-                from decisions d join batches b using (batch_id)
-                where d.decision in ('approve', 'done', 'send-again', 'rejected', 'accept') order by d.decision_id""")
+        text(f"""select d.batch_id, d.decision, d.decided_by, {_GIVERS}
+                 from decisions d join batches b using (batch_id)
+                 where d.decision in ('approve', 'done', 'send-again', 'rejected', 'accept') order by d.decision_id""")
     )
-    return [DecidedOfStarted(batch, Decision(decision), by, starter) for batch, decision, by, starter in rows]
+    return [DecidedOfGiven(batch, Decision(decision), by, frozenset(givers)) for batch, decision, by, givers in rows]

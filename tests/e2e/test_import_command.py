@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import sqlite3
@@ -184,16 +185,18 @@ def test_a_command_that_is_ended_half_way_goes_on_where_it_stopped(
     slow = sandbox_services(["--latency", "0.05"], ["--notification-rate", "0", "--latency", "0.3"])
     urls = {"PAYMENT_SERVICE_URL": slow.payments.url, "NOTIFICATION_SERVICE_URL": slow.notifications.url}
     office.environment.update(urls | {"BULK_ORDERS_NOTIFICATION_CONCURRENCY": "4"})
-    path = sample_file(tmp_path / "orders.csv", 60, seed=7)
+    path, next_path = sample_file(tmp_path / "orders.csv", 60, seed=7), sample_file(tmp_path / "next.csv", 3, seed=8)
 
-    command = office.start("import", path, "--json")
+    command = office.start("import", path, next_path, "--json")
     with psycopg.connect(office.environment["DATABASE_URL"], autocommit=True) as connection:
         wait_until(lambda: _mails_done(connection) >= 5)
     os.killpg(command.pid, how)
-    command.communicate(timeout=60)
+    said, _ = command.communicate(timeout=60)
     done = office.do("import", path, "--json")
 
-    assert how is signal.SIGKILL or command.returncode == 3
+    if how is signal.SIGINT:  # and nothing is begun any more
+        interrupted, batch_id = json.loads(said), json.loads(done.stdout)["batch_id"]
+        assert (command.returncode, interrupted["status"], interrupted["batch_id"]) == (3, "interrupted", batch_id)
     assert done.returncode == 0, done.stderr
     assert ledger_counts(slow.payments, "charges") == (60, 60)
     assert ledger_counts(slow.notifications, "mails") == (60, 60)

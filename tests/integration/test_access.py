@@ -10,15 +10,19 @@ from pathlib import Path
 import pytest
 
 from domain import roles
-from domain.errors import OperationRefused
+from domain.errors import FileRefused, OperationRefused
+from domain.guards import GuardLimits
 from domain.roles import Duty
+from domain.states import BatchState
 from orchestration import access, operations
 from orchestration.access import Access
+from orchestration.admission import admit
 from orchestration.settings import Settings
+from resources.database import batches
 from resources.database.connection import Actor
 from resources.database.database import Database
 from tests.e2e.commands import Ended, office_with
-from tests.integration.batches import Installation, order_row
+from tests.integration.batches import Installation, csv_bytes, order_row
 
 PEOPLE = b"""[people]
 hanako = ["operator", "reviewer"]
@@ -72,6 +76,29 @@ def test_nobody_decides_about_a_batch_of_their_own_through_whichever_door(instal
 
     assert (refused.value.code, refused.value.facts["who"]) == ("SYS-ROLE-OWN", "jiro")
     assert refusals(installation) == [("ui:Hanako", "SYS-ROLE-OWN decide")]
+
+
+def test_who_gives_a_refused_file_again_decides_about_their_own(installation: Installation, tmp_path: Path) -> None:
+    path = tmp_path / "orders.csv"
+    path.write_bytes(csv_bytes([order_row()]))
+    with acting(installation, "cli:jiro") as database:
+        batch = given(installation, database, path)
+        with database.begin() as tx:
+            batches.move(tx, batch, BatchState.REFUSED, FileRefused("FILE-TOO-MANY-ROWS", rows=1, limit=0))
+    with acting(installation, "cli:hanako") as database:
+        assert given(installation, database, path) == batch
+
+    limits = GuardLimits(approval_above_jpy=-1)
+    for person in ("ui:Hanako", "ui:jiro"):
+        with acting(installation, person) as database:
+            with pytest.raises(OperationRefused, match="SYS-ROLE-OWN"):
+                Access(roles.parse(PEOPLE)).require(database, {Duty.DECIDE}, batch)
+            with pytest.raises(OperationRefused, match="BATCH-APPROVAL-OWN"):
+                operations.approve(database, batch, limits)
+
+
+def given(installation: Installation, database: Database, path: Path) -> str:
+    return admit(database, installation.files, path, "shop", keep_original=True).batch.batch_id
 
 
 def test_without_a_file_nothing_is_asked_and_nothing_noted(installation: Installation) -> None:

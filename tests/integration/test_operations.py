@@ -309,6 +309,18 @@ def test_a_pause_before_the_orders_are_made_holds_before_the_first_payment(
     assert states(installation, batch) == []
 
 
+def test_a_pause_that_nobody_has_seen_yet_is_not_undone_by_importing_the_file_again(installation: Installation) -> None:
+    batch = installation.validated([order_row()])
+    installation.execute("update batches set run_id = 'ended' where batch_id = %s", batch)
+    operations.pause(installation.database, batch)
+
+    operations.take_up(installation.database, batch)
+
+    decided = installation.execute("select decision from decisions where batch_id = %s", batch)
+    asked_by = installation.execute("select pause_requested_by is not null from batches where batch_id = %s", batch)
+    assert (decided, asked_by) == ([("pause",)], [(True,)])
+
+
 def test_a_pause_by_a_person_outlives_the_pause_of_a_service(installation: Installation) -> None:
     """A batch that waits for a service and is paused by a person does not go on when the service is back."""
     batch = installation.ordered(1)
