@@ -7,7 +7,7 @@ gone; in between, the next run ends what was begun. Several at once do no harm; 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import date, datetime, time
 from pathlib import Path
@@ -134,12 +134,12 @@ def _do(database: Database, keeping: Keeping, step: Step) -> None:
     if step.work is Work.CLEAR:
         _clear(database, keeping, step)
         return
-    # Held since it was planned?
-    names = [step.subject] if step.work is Work.EMPTY else database.read(lambda tx: _named(tx, step))
-    if database.read(lambda tx: retention.kept_by(tx, step.category, names)) is not None:
-        return
     if step.work is Work.EMPTY:
         _empty(database, keeping, step)
+    elif step.work is Work.DESTROY:
+        _destroy(database, keeping, step)
+    elif database.read(lambda tx: _kept_by(tx, step)) is not None:
+        return
     elif step.work is Work.WARM:
         tablespace = keeping.rules.warm_tablespace or ""
         database.run(lambda tx: retention.move_to(tx, step.subject, tablespace))
@@ -147,10 +147,26 @@ def _do(database: Database, keeping: Keeping, step: Step) -> None:
         month = _month_of(step.subject)
         until = keep_until(month, keeping.rules.periods(step.category).cold)
         export(database, ColdPart(keeping.store, keeping.key, keeping.scratch, until), step.category, month)
-    elif step.work is Work.DROP:
-        _drop(database, keeping, step.subject)
     else:
-        _destroy(database, keeping, step.subject)
+        _drop(database, keeping, step.subject)
+
+
+def _begun(database: Database, step: Step, begin: Callable[[Connection, str], None]) -> bool:
+    """Whether its end was begun; it is not where something keeps it by now."""
+
+    def begin_unless_kept(tx: Connection) -> bool:
+        retention.let_no_hold_be_set(tx)
+        if _kept_by(tx, step) is not None:
+            return False
+        begin(tx, step.subject)
+        return True
+
+    return database.run(begin_unless_kept)
+
+
+def _kept_by(tx: Connection, step: Step) -> str | None:
+    names = [step.subject] if step.work is Work.EMPTY else _named(tx, step)
+    return retention.kept_by(tx, step.category, names)
 
 
 def _clear(database: Database, keeping: Keeping, step: Step) -> None:
@@ -192,18 +208,18 @@ def _drop(database: Database, keeping: Keeping, partition: str) -> None:
     database.run(lambda tx: retention.drop_exported(tx, partition))
 
 
-def _destroy(database: Database, keeping: Keeping, partition: str) -> None:
-    known = _export_of(database, partition)
-    manifest = read_manifest(known.manifest)
+def _destroy(database: Database, keeping: Keeping, step: Step) -> None:
+    manifest = read_manifest(_export_of(database, step.subject).manifest)
     if manifest is None:
-        raise InvariantBroken("SYS-EXPORT-DIFFERS", partition=partition)
-    database.run(lambda tx: retention.begin_to_destroy(tx, partition))
-    keeping.store.remove(manifest.file)
-    database.run(lambda tx: retention.end_to_destroy(tx, partition))
+        raise InvariantBroken("SYS-EXPORT-DIFFERS", partition=step.subject)
+    if _begun(database, step, retention.begin_to_destroy):
+        keeping.store.remove(manifest.file)
+        database.run(lambda tx: retention.end_to_destroy(tx, step.subject))
 
 
 def _empty(database: Database, keeping: Keeping, step: Step) -> None:
-    database.run(lambda tx: retention.begin_to_empty(tx, step.category, step.subject))
+    if not _begun(database, step, lambda tx, batch_id: retention.begin_to_empty(tx, step.category, batch_id)):
+        return
     if step.category is Category.PERSONAL:
         keeping.sheets.destroy_batch(step.subject)
     else:

@@ -215,8 +215,14 @@ def holds(tx: Connection, *, lifted: bool = False) -> list[LegalHold]:
     return [LegalHold(*row) for row in found]
 
 
+def let_no_hold_be_set(tx: Connection) -> None:
+    """Until the end of this transaction: what is found unheld in it may be destroyed."""
+    tx.execute(text("select pg_advisory_xact_lock(hashtextextended('legal-holds', 0))"))
+
+
 def set_hold(tx: Connection, scope: str, subject: str, note: str) -> int:
     """Keep a batch, all of a client, or a category; in force already, that hold stays. Its number."""
+    let_no_hold_be_set(tx)  # by another: what is being begun to be destroyed is begun when we tell of the hold
     values = {"scope": scope, "subject": subject, "note": note}
     found = tx.execute(
         text("""insert into legal_holds (scope, subject, note) values (:scope, :subject, :note)
