@@ -178,6 +178,7 @@ _RETRY_CANNOT_HELP = (
     "MAIL-ANSWER-MISMATCH",
     "MAIL-KEY-REUSED",
     "MAIL-NOT-PAID",
+    "MAIL-ROW-ERASED",
     # what a person did or has to do
     "PAY-CANCELLED",
     "PAY-ORDER-CHANGED",

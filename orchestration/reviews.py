@@ -18,7 +18,7 @@ from domain.errors import OperationRefused
 from domain.guards import NEAR_DUPLICATE
 from domain.profiles import ServiceProfile
 from domain.states import BatchState, EffectKind, EffectState
-from resources.database import batches, decisions, effects, interventions, near_duplicates
+from resources.database import batches, decisions, effects, erasures, interventions, near_duplicates
 from resources.database.batches import Batch
 from resources.database.database import Database
 from resources.database.interventions import InReview
@@ -46,7 +46,7 @@ def decide(database: Database, vault: Vault, batch_id: str, decided: RowDecision
 
     Raises:
         OperationRefused: the row is not in review (any more), the batch is cancelled and nothing of it is paid again,
-            or the number or the note cannot be taken.
+            the person was erased and nothing of it is sent again, or the number or the note cannot be taken.
     """
     remote_id = checked_remote_id(decided.remote_id) if decided.remote_id is not None else None
     checked = replace(decided, note=checked_note(decided.note), remote_id=remote_id)
@@ -113,6 +113,8 @@ def _gone_on(tx: Connection, batch: Batch) -> Batch:
 
 def _apply(tx: Connection, batch: Batch, found: InReview, decided: RowDecision, vault: Vault) -> None:
     to, kind = ROW_DECISIONS[decided.decision], decided.kind
+    if to is EffectState.RETRY_WAIT and decided.row in erasures.rows_of_batch(tx, batch.batch_id):
+        raise OperationRefused("BATCH-ROW-ERASED", batch=batch.batch_id, row=decided.row)
     remote_id = _remote_id(tx, found, decided) if to is EffectState.DONE else None
     reason = rejected_by_person(kind) if to is EffectState.REJECTED else None
     interventions.decide(tx, kind, found.order_id, to, remote_id=remote_id, reason=reason)

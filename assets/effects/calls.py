@@ -132,11 +132,13 @@ class EffectCalls:
 
     def _kept_back(self, claim: ClaimedEffect, body: bytes, waited_seconds: float) -> Outcome | None:
         """Why a claim does not leave after all."""
-        changed = request_digest(body) != claim.request_sha256
+        changed = not body or request_digest(body) != claim.request_sha256
         if claim.was_in_doubt and (changed or not self._service.may_repeat(claim.age_seconds + waited_seconds)):
             # Its key was all that kept it from happening twice, and is forgotten by now (the batch was paused too long)
             # or would come with another body.
             return Outcome(OutcomeClass.AMBIGUOUS, f"{self._service.word}-OUTCOME-UNKNOWN")
+        if not body:  # paid, as we learnt too late, and nobody is there to be told
+            return Outcome(OutcomeClass.REFUSED, f"{self._service.word}-ROW-ERASED")
         if changed:
             # Not what was planned: a template changed between two versions of us. Nothing is sent in its place.
             return Outcome(OutcomeClass.REFUSED, "SYS-REQUEST-CHANGED")

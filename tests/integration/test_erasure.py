@@ -14,9 +14,12 @@ from assets.batch_report.work import close_batch, write_repair_files, write_repo
 from audit.pack import verify_pack
 from audit.pack.making import Archive, pack
 from audit.verification import verify
+from domain.decisions import Decision
 from domain.errors import BulkOrdersError, KeyRefused, OperationRefused, RowErased
-from orchestration import erasing, operations
+from domain.states import EffectKind
+from orchestration import erasing, operations, reviews
 from orchestration.erasing import Installed
+from orchestration.reviews import RowDecision
 from resources.anchor_folder import AnchorFolder
 from resources.anchor_keys import open_signing_key, trusted_keys
 from resources.database import books, erasures, roles
@@ -264,6 +267,49 @@ def test_nothing_of_an_erased_row_is_sent_again(
     erase(of)
 
     assert operations.redrive(of.database, batch, dry_run=True).payments.effects == 1
+
+
+@pytest.fixture
+def paid_after_all(of: Installed, installation: Installation, payments: Any, notifications: Any) -> str:
+    """Declined, and the person erased; then the service says that it was paid, which is for a person to settle."""
+    batch = installation.ordered([order_row(**PERSON), order_row()])
+    payments.behave(fault_orders={"decline": installation.order_ids(batch)})
+    work_through(installation, batch, services(str(payments.http.base_url), str(notifications.http.base_url)))
+    close_batch(installation.database, batch)
+    erase(of)
+    installation.execute(
+        "update payments set state = 'review', reason = 'PAY-EVENT-AFTER-REFUSAL' where batch_id = %s", batch
+    )
+    return batch
+
+
+def decided(row: int, decision: Decision) -> RowDecision:
+    return RowDecision(row, EffectKind.PAYMENT, decision, "asked the service")
+
+
+def test_an_erased_person_who_paid_after_all_is_paid_and_told_nothing(
+    of: Installed, installation: Installation, payments: Any, notifications: Any, paid_after_all: str
+) -> None:
+    """The money is theirs to take; nobody is there to be written to, and the batch comes to its end."""
+    batch, ids = paid_after_all, installation.order_ids(paid_after_all)
+
+    for row in (1, 2):
+        reviews.decide(of.database, of.vault, batch, decided(row, Decision.DONE))
+    of_services = services(str(payments.http.base_url), str(notifications.http.base_url))
+    _, now = work_through(installation, batch, of_services)
+
+    mailed = notifications.rows("SELECT order_id FROM mails WHERE order_id BETWEEN ? AND ?", ids[0], ids[-1])
+    assert mailed == [(ids[1],)]
+    assert installation.states("notifications", batch)[ids[0]] == ("rejected", "MAIL-ROW-ERASED")
+    assert now.paid_orders == 2
+    assert close_batch(of.database, batch).batch.state == "partial"
+
+
+def test_nothing_of_an_erased_row_is_sent_again_by_decision(of: Installed, paid_after_all: str) -> None:
+    erased, other = (decided(row, Decision.SEND_AGAIN) for row in (1, 2))
+
+    assert code_of(lambda: reviews.decide(of.database, of.vault, paid_after_all, erased)) == "BATCH-ROW-ERASED"
+    reviews.decide(of.database, of.vault, paid_after_all, other)
 
 
 def test_a_repair_file_of_before_takes_no_erased_row(of: Installed, finished: str, installation: Installation) -> None:
