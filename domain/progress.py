@@ -34,8 +34,3 @@ class StageProgress:
         if self.rows_per_second <= 0:
             return None
         return (self.total - self.processed) / self.rows_per_second
-
-    def __str__(self) -> str:
-        left = self.seconds_left
-        tail = "" if left is None or self.processed >= self.total else f", {left:.0f} s left"
-        return f"{self.stage} {self.processed}/{self.total}{tail}"

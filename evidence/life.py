@@ -180,8 +180,8 @@ class _Life:
         write_repair_files(database, self._vault, self._files, batch, folder)
         _must(reconciliation.three_books_agree(report.books))
         _must(row_accounting.every_row_reported(report.books, report.rows_per_file))
-        close_batch(database, batch)
         refresh_ancestors(database, self._vault, self._files, batch)
+        close_batch(database, batch, report.books)
 
     def _services(self) -> Services:
         plan = self._plan

@@ -8,6 +8,7 @@ from typing import Any
 
 from domain import catalogue
 from domain.errors import BulkOrdersError, TransientError
+from domain.progress import StageProgress
 from domain.repair import REPAIR
 from domain.states import BatchState, EffectState
 from resources.database.books import Books, EffectBook
@@ -54,13 +55,27 @@ def as_json(books: Books, report_dir: str | None, duplicate: bool) -> dict[str, 
     }
 
 
+def stage_text(stage: StageProgress, language: str) -> str:
+    """How far one stage is, and how long it still takes."""
+    words, left = catalogue.words("stages", language), stage.seconds_left
+    is_over = left is None or stage.processed >= stage.total
+    tail = "" if is_over else f" ({words['left'].format(seconds=round(left or 0))})"
+    return f"{words[stage.stage]} {stage.processed:,}/{stage.total:,}{tail}"
+
+
 def refused_json(name: str, error: BulkOrdersError) -> dict[str, Any]:
-    """The same object for a file of which there is no batch to tell about."""
-    status = "interrupted" if isinstance(error, TransientError) else BatchState.REFUSED.value
+    """The same object for a file of which there is no batch to tell about, or one that was interrupted."""
+    interrupted = isinstance(error, TransientError)
+    status = "interrupted" if interrupted else BatchState.REFUSED.value
     unknown = ("rows", "orders", "payments", "notifications", "cancelled", "repair")
     nothing = dict.fromkeys((*unknown, "report_dir", "duplicate_of", "run_id"))
     file = {"name": name, "sha256": None, "rows": None, "amount_jpy": None}
-    return {"batch_id": None, "status": status, "reason": error.code, "file": file} | nothing
+    return {
+        "batch_id": error.facts.get("batch") if interrupted else None,
+        "status": status,
+        "reason": error.code,
+        "file": file,
+    } | nothing
 
 
 def as_text(summary: Mapping[str, Any], books: Books, language: str) -> str:

@@ -18,6 +18,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemaining
 
 from domain import catalogue
 from domain.progress import StageProgress
+from orchestration.summary import stage_text
 from resources.database.books import Books
 
 _LINE_SECONDS = 5.0
@@ -45,7 +46,7 @@ def watcher(language: str, quiet: bool) -> Iterator[Watcher]:
         with Progress(*columns, console=Console(stderr=True)) as progress:
             yield _Bars(progress, catalogue.words("stages", language))
     else:
-        yield _Lines(lambda line: click.echo(line, err=True))
+        yield _Lines(lambda line: click.echo(line, err=True), language)
 
 
 class _Silence:
@@ -67,8 +68,9 @@ class _Bars:
 
 
 class _Lines:
-    def __init__(self, write: Callable[[str], None]) -> None:
+    def __init__(self, write: Callable[[str], None], language: str) -> None:
         self._write = write
+        self._language = language
         self._last: list[StageProgress] = []
         self._last_time = 0.0
 
@@ -77,5 +79,5 @@ class _Lines:
         finished = all(stage.processed >= stage.total for stage in stages)
         due = time.monotonic() - self._last_time >= _LINE_SECONDS or finished
         if stages != self._last and due:
-            self._write("  ".join(str(stage) for stage in stages))
+            self._write("  ".join(stage_text(stage, self._language) for stage in stages))
             self._last, self._last_time = stages, time.monotonic()

@@ -58,8 +58,9 @@ def batch_report(
             reconciliation.three_books_agree(report.books),
             row_accounting.every_row_reported(report.books, report.rows_per_file),
         ]
-        books = close_batch(database, batch_id) if all(finding.passed for finding in findings) else report.books
         refresh_ancestors(database, vault, batch_files, batch_id)
+        agreed = all(finding.passed for finding in findings)
+        books = close_batch(database, batch_id, report.books) if agreed else report.books
         rows = sum(report.rows_per_file.values())
         figures: dict[str, int | float | str] = {f"rows_{name}": count for name, count in report.rows_per_file.items()}
         figures |= {"batch_state": books.batch.state.value, "rows_to_repair": to_repair, **lineage_figures(books)}

@@ -119,18 +119,21 @@ def refresh_ancestors(database: Database, vault: Vault, files: BatchFiles, batch
             write_repair_files(database, vault, files, ancestor, folder)
 
 
-def close_batch(database: Database, batch_id: str) -> Books:
+def close_batch(database: Database, batch_id: str, reported: Books | None = None) -> Books:
     """Finish a batch whose every effect is settled: `done` when all succeeded, else `partial`. Others are left open.
 
-    One that a person cancels ends as `cancelled`, whatever succeeded before.
+    So is one of which something else was ``reported``: a person decided about a row meanwhile, and it is reported
+    again. One that a person cancels ends as `cancelled`, whatever succeeded before.
     """
     with database.hold_batch(batch_id) as hold:
-        return hold.run(lambda tx: _close(tx, batch_id))
+        return hold.run(lambda tx: _close(tx, batch_id, reported))
 
 
-def _close(tx: Connection, batch_id: str) -> Books:
+def _close(tx: Connection, batch_id: str, reported: Books | None) -> Books:
     batches.lock(tx, batch_id)  # the service's own word (a webhook) may plan one more mail: before this, or after
     now = books.read(tx, batch_id)
+    if reported is not None and not now.tells_the_same_as(reported):
+        return now
     if now.batch.state is BatchState.ORDERED and now.everything_settled:
         if now.batch.cancel_requested:
             batches.move(tx, batch_id, BatchState.CANCELLED, OperationRefused("BATCH-CANCELLED", batch=batch_id))

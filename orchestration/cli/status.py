@@ -46,7 +46,7 @@ def _show_one(found: Books, settings: Settings, as_json: bool) -> None:
         return
     click.echo(summary.as_text(told, found, settings.language))
     for stage in stages:
-        click.echo(f"  {stage.stage:<16} {stage.processed:>7,}/{stage.total:<7,} {stage.percent:5.1f} %{_left(stage)}")
+        click.echo(f"  {stage.percent:5.1f} %  {summary.stage_text(stage, settings.language)}")
 
 
 def _show_all(found: list[Books], language: str, as_json: bool) -> None:
@@ -67,8 +67,3 @@ def _stage_json(stage: StageProgress) -> dict[str, object]:
         "total": stage.total,
         "seconds_left": None if left is None else round(left, 1),
     }
-
-
-def _left(stage: StageProgress) -> str:
-    left = stage.seconds_left
-    return "" if left is None or stage.processed >= stage.total else f"   {left:,.0f} s"

@@ -85,6 +85,11 @@ class Books:
             and self.payments.count(EffectState.DONE) == done == self.orders == self.orders_expected
         )
 
+    def tells_the_same_as(self, other: Books) -> bool:
+        """Whether no effect has moved between them."""
+        ours, theirs = (self.payments, self.notifications), (other.payments, other.notifications)
+        return all(mine.by_state == yours.by_state for mine, yours in zip(ours, theirs, strict=True))
+
     def progress(self) -> list[StageProgress]:
         """Processed and total of every stage, in order (R-35)."""
         rows = self.rows_accepted + self.rows_rejected

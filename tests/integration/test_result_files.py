@@ -11,8 +11,11 @@ from typing import Any
 import pytest
 
 from assets.batch_report.work import close_batch, write_report
+from domain.decisions import Decision
 from domain.formulas import harmless
 from domain.states import BatchState, EffectKind
+from orchestration import reviews
+from orchestration.reviews import RowDecision
 from tests.integration.batches import HEADER, Installation, order_row, services, work_through
 
 RESULTS = ("succeeded", "failed", "not_processed")
@@ -145,6 +148,22 @@ def test_a_batch_is_closed_only_when_nothing_is_open(
     assert half.made.rows_per_file == {"succeeded": 0, "failed": 0, "not_processed": 2}
     assert close_batch(installation.database, batch).batch.state is BatchState.DONE
     assert close_batch(installation.database, batch).batch.state is BatchState.DONE
+
+
+def test_a_batch_about_which_a_person_decided_meanwhile_is_reported_again_before_it_is_closed(
+    worked: tuple[Installation, str, list[list[str]]],
+) -> None:
+    """Closed at once, its files would say for ever what was true before."""
+    installation, batch, _ = worked
+    folder = installation.folder / "report"
+    before = write_report(installation.database, installation.vault, batch, folder).books
+    [(row,)] = installation.execute("select import_row_number from payments where state = 'review'")
+    decision = RowDecision(row, EffectKind.PAYMENT, Decision.REJECTED, "asked the service")
+    reviews.decide(installation.database, installation.vault, batch, decision)
+
+    assert close_batch(installation.database, batch, before).batch.state is BatchState.ORDERED
+    again = write_report(installation.database, installation.vault, batch, folder).books
+    assert close_batch(installation.database, batch, again).batch.state is BatchState.PARTIAL
 
 
 def test_a_batch_with_a_declined_row_is_closed_as_partial(worked: tuple[Installation, str, list[list[str]]]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from domain.progress import StageProgress
+from orchestration.summary import stage_text
 
 
 def test_time_left_is_from_the_speed_of_this_run_only():
@@ -13,17 +14,18 @@ def test_time_left_is_from_the_speed_of_this_run_only():
 
     assert progress.rows_per_second == 20.0
     assert progress.seconds_left == 40.0
-    assert str(progress) == "payments 1200/2000, 40 s left"
+    assert stage_text(progress, "en") == "Payments 1,200/2,000 (40 s left)"
+    assert stage_text(progress, "ja") == "決済 1,200/2,000 (残り約40秒)"
 
 
 def test_nothing_is_promised_before_something_is_known():
     assert StageProgress("payments", 0, 10).seconds_left is None
     assert StageProgress("payments", 5, 10, elapsed_seconds=3.0, processed_before=5).seconds_left is None
-    assert str(StageProgress("payments", 0, 10)) == "payments 0/10"
+    assert stage_text(StageProgress("payments", 0, 10), "en") == "Payments 0/10"
 
 
 def test_a_complete_stage_says_so_without_a_time():
-    assert str(StageProgress("payments", 10, 10, elapsed_seconds=2.0)) == "payments 10/10"
+    assert stage_text(StageProgress("payments", 10, 10, elapsed_seconds=2.0), "en") == "Payments 10/10"
     assert StageProgress("payments", 10, 10, elapsed_seconds=2.0).seconds_left == 0.0
 
 
