@@ -148,15 +148,25 @@ _EFFECTS = """
     from {table} e {orders} where e.batch_id = :b group by e.state"""
 _PAYMENTS = _EFFECTS.format(table="payments", yen="e.amount", orders="")
 _MAILS = _EFFECTS.format(table="notifications", yen="o.amount", orders="join orders o using (order_id)")
-# Paid by its date: the order system may have moved the status on, or taken both back. Elsewhere: paid all the same,
-# though its payment was declined or given up here.
+# As the orders are now, paid by their date. One that is not as its payment says is taken out again and put where it
+# belongs, with the yen that were planned: taken back are those that were paid and are neither paid nor PENDING now.
 _ORDERS = """
-    select 'orders', book, count(*), coalesce(sum(yen), 0), count(*) filter (where changed)
-    from (select coalesce(p.amount, o.amount) as yen, o.amount <> p.amount as changed,
-                 case when o.paid_at is null and (p.state = 'done' and o.status <> 'PENDING') is not true then 'unpaid'
-                      when p.state in ('rejected', 'review', 'cancelled') then 'elsewhere' else 'paid' end as book
-          from orders o left join payments p on p.order_id = o.order_id and p.batch_id = :b
-          where o.batch_id = :b) ours group by book"""
+    select 'orders', book, sum(n), sum(yen), sum(changed)
+    from (select case when paid_at is null then 'unpaid' else 'paid' end as book, count(*) as n, sum(amount) as yen,
+                 0 as changed
+          from orders where batch_id = :b group by 1
+          union all
+          select moved.* from payments p join orders o using (order_id)
+          cross join lateral (select case when o.paid_at is null then 'unpaid' else 'paid' end as book) live
+          cross join lateral (
+              select case when o.paid_at is not null and p.state in ('rejected', 'review', 'cancelled') then 'elsewhere'
+                          when o.paid_at is null and p.state = 'done' and o.status <> 'PENDING' then 'paid'
+                          else live.book end as book) ours
+          cross join lateral (
+              values (live.book, -1, -o.amount, 0),
+                     (ours.book, 1, p.amount, case when o.amount <> p.amount then 1 else 0 end)) moved
+          where p.batch_id = :b and (ours.book <> live.book or o.amount <> p.amount)) counted
+    group by book"""
 # Book, state, how many, their yen; then of effects how many were settled recently, of rows how many begin no order, and
 # of orders how many were changed. One statement, so one moment and one round trip.
 _COUNTS = text(f"""
