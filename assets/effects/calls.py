@@ -137,8 +137,8 @@ class EffectCalls:
             # Its key was all that kept it from happening twice, and is forgotten by now (the batch was paused too long)
             # or would come with another body.
             return Outcome(OutcomeClass.AMBIGUOUS, f"{self._service.word}-OUTCOME-UNKNOWN")
-        if not body:  # paid, as we learnt too late, and nobody is there to be told
-            return Outcome(OutcomeClass.REFUSED, f"{self._service.word}-ROW-ERASED")
+        if not body:  # a mail: paid, as we learnt too late, and nobody is there to be told
+            return Outcome(OutcomeClass.REFUSED, "MAIL-ROW-ERASED")
         if changed:
             # Not what was planned: a template changed between two versions of us. Nothing is sent in its place.
             return Outcome(OutcomeClass.REFUSED, "SYS-REQUEST-CHANGED")
