@@ -17,7 +17,6 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 from domain import catalogue
-from domain.progress import StageProgress
 from orchestration.summary import stage_text
 from resources.database.books import Books
 
@@ -71,13 +70,14 @@ class _Lines:
     def __init__(self, write: Callable[[str], None], language: str) -> None:
         self._write = write
         self._language = language
-        self._last: list[StageProgress] = []
+        self._last = ""
         self._last_time = 0.0
 
     def show(self, books: Books) -> None:
         stages = books.progress()
+        line = "  ".join(stage_text(stage, self._language) for stage in stages)
         finished = all(stage.processed >= stage.total for stage in stages)
         due = time.monotonic() - self._last_time >= _LINE_SECONDS or finished
-        if stages != self._last and due:
-            self._write("  ".join(stage_text(stage, self._language) for stage in stages))
-            self._last, self._last_time = stages, time.monotonic()
+        if line != self._last and due:
+            self._write(line)
+            self._last, self._last_time = line, time.monotonic()
