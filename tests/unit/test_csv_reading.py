@@ -16,7 +16,7 @@ from assets.validated_csv.order_file import read_order_tables, read_orders_file
 from assets.validated_csv.reading import csv_file, octets
 from assets.validated_csv.reading.csv_columns import marks_of, read_columns
 from assets.validated_csv.reading.csv_records import read_records
-from assets.validated_csv.reading.parts import Part
+from assets.validated_csv.reading.parts import WANTED_OCTETS, Part, holds_unwanted
 from assets.validated_csv.source_table import SourceTable
 from domain.errors import FileRefused
 from orchestration.sample import make_sample
@@ -128,6 +128,14 @@ def test_blank_and_ragged_rows_and_bad_cells_are_everyday_too(rows: str, end: st
 )
 def test_in_any_doubt_nothing_is_said(rows: str):
     assert by_columns(rows.encode()) is None
+
+
+def test_every_unwanted_character_is_met_by_the_quick_look():
+    signs = [chr(sign) for sign in (*range(0xD800), *range(0xE000, 0x110000))]
+    unwanted = [sign for sign in signs if holds_unwanted(sign)]
+    assert "\x01" in unwanted
+    assert "\ufffd" in unwanted
+    assert not [sign for sign in unwanted if not sign.encode().translate(None, WANTED_OCTETS)]
 
 
 def test_the_sample_file_is_read_by_columns():

@@ -21,6 +21,7 @@ from assets.validated_csv.reading.octets import MAX_LINE_OCTETS
 from assets.validated_csv.reading.parts import (
     BETWEEN_CELLS,
     UNWANTED,
+    WANTED_OCTETS,
     CellFault,
     Cells,
     Indexes,
@@ -204,5 +205,7 @@ def _longest(columns: Sequence[arrow.LargeStringArray]) -> int:
 
 
 def _holds_unwanted(text: bytes) -> bool:
+    if not text.translate(None, WANTED_OCTETS):
+        return False
     whole = arrow.array([text], arrow.large_binary()).view(arrow.large_string())
     return bool(compute.match_substring_regex(whole, UNWANTED)[0].as_py())

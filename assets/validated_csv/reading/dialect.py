@@ -122,4 +122,10 @@ def _header(records: list[Record], known: KnownColumns, wish: int | None) -> Rec
         if found is None:
             raise FileRefused("FILE-HEADER-NOT-FOUND", line=wish)
         return found
-    return max(records, key=lambda record: known(record.cells), default=None)  # of several the first
+    header: Record | None = None
+    most = -1
+    for record in records:
+        # No line names more columns than it has cells: below a header of our own names nothing has to be looked up.
+        if len(record.cells) > most and (named := known(record.cells)) > most:
+            header, most = record, named
+    return header

@@ -128,6 +128,9 @@ UNWANTED = (
 )
 _UNWANTED = re.compile(UNWANTED)
 
+WANTED_OCTETS = b"\t\n\r" + bytes(octet for octet in range(0x20, 0x100) if octet not in b"\x7f\xc2\xd8\xe2\xef")
+"""Octets with which no unwanted character begins in UTF-8: a text of these alone needs no pattern (1 ms, not 4)."""
+
 MOST_UNWANTED = 20
 """Cells of one row of which unwanted characters are said. One refuses the row; 10,000 rows of 200 took half a minute
 and 780 MB."""
