@@ -11,8 +11,10 @@ failure cases, which hold customers' values. A test holds both to the same findi
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import date
 from functools import cached_property
 from typing import Any
 
@@ -126,19 +128,25 @@ def _matches(pattern: str) -> Callable[[Any], Any]:
 
 def days(cells: pd.Series[str]) -> pd.Series[pd.Timestamp]:
     """The day in each ``YYYY-MM-DD`` cell; null where there is none, or none that the calendar has."""
-    kinds, distinct = pd.factorize(cells)  # 10,000 orders fall on few days: 2 ms, each for itself 7
-    return _days_of(pd.Series(distinct)).take(kinds).set_axis(cells.index)
-
-
-def _days_of(distinct: pd.Series[str]) -> pd.Series[pd.Timestamp]:
-    shaped = distinct.where(distinct.str.fullmatch(ISO_DATE))
-    return pd.to_datetime(shaped, format="%Y-%m-%d", errors="coerce").astype("datetime64[s]")
+    kinds, distinct = pd.factorize(cells)  # 10,000 orders fall on few days
+    found = np.array([_day_in(cell) for cell in distinct.tolist()], dtype="datetime64[s]")
+    return pd.Series(found[kinds], index=cells.index)
 
 
 def _in_calendar(cells: pd.Series[str]) -> Any:
     kinds, distinct = pd.factorize(cells)
-    written = pd.Series(distinct)
-    return (_days_of(written).notna() | ~written.str.fullmatch(ISO_DATE)).take(kinds).set_axis(cells.index)
+    found = np.array([not _SHAPED.fullmatch(cell) or _day_in(cell) is not None for cell in distinct.tolist()], dtype=bool)
+    return pd.Series(found[kinds], index=cells.index)
+
+
+_SHAPED = re.compile(ISO_DATE)
+
+
+def _day_in(cell: str) -> date | None:
+    try:
+        return date.fromisoformat(cell) if _SHAPED.fullmatch(cell) else None
+    except ValueError:
+        return None
 
 
 _BREAKS = (b"\n", b"\r", b"\t")
