@@ -135,7 +135,9 @@ def days(cells: pd.Series[str]) -> pd.Series[pd.Timestamp]:
 
 def _in_calendar(cells: pd.Series[str]) -> Any:
     kinds, distinct = pd.factorize(cells)
-    found = np.array([not _SHAPED.fullmatch(cell) or _day_in(cell) is not None for cell in distinct.tolist()], dtype=bool)
+    found = np.array(
+        [not _SHAPED.fullmatch(cell) or _day_in(cell) is not None for cell in distinct.tolist()], dtype=bool
+    )
     return pd.Series(found[kinds], index=cells.index)
 
 

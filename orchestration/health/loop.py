@@ -59,6 +59,8 @@ def keep_watch(settings: Settings, stop: threading.Event, report: Callable[[str]
             pause = min(_BETWEEN_FAILURES_SECONDS, settings.health_every_seconds)
         except BulkOrdersError as error:
             report(f"watch: {error.code}")
+            if error.code == "SYS-DATABASE-LOGIN":  # it answers, but not us: no alert could be kept in it either
+                outage.gone()
             pause = settings.health_every_seconds
         except Exception as bug:  # the watch goes on; its message may hold anything
             report(f"watch: SYS-INTERNAL {type(bug).__name__}")

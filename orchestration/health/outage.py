@@ -16,7 +16,7 @@ from pathlib import Path
 from domain.alerts import AlertKind, Occasion
 from orchestration.health import messages
 from orchestration.settings import Settings
-from resources.alerting.channel import Channel, NotDelivered
+from resources.alerting.channel import Channel, NotDelivered, PartlyDelivered
 from resources.local.files import write_private
 
 
@@ -84,6 +84,8 @@ class OutageWatch:
                     message_id, occasion, AlertKind.DATABASE_GONE, "database", facts, since, self._settings
                 )
             )
+        except PartlyDelivered:
+            return True
         except NotDelivered:
             return False
         return True

@@ -18,7 +18,7 @@ from orchestration.health import messages
 from orchestration.health.measuring import health_limits, measure
 from orchestration.health_settings import mail_recipients
 from orchestration.settings import Settings
-from resources.alerting.channel import Channel, NotDelivered
+from resources.alerting.channel import Channel, NotDelivered, PartlyDelivered
 from resources.alerting.mail import AlertMail
 from resources.alerting.webhook import AlertWebhook, post
 from resources.database import alerts, watchers
@@ -94,13 +94,16 @@ def deliver(database: Database, settings: Settings, channels: Sequence[Channel])
 
 
 def _delivered(database: Database, settings: Settings, channel: Channel, claimed: Delivery) -> bool:
+    partly: str | None = None
     try:
         channel.send(messages.of_delivery(claimed, settings))
+    except PartlyDelivered as error:
+        partly = error.failure
     except NotDelivered as error:
         failure = error.failure
         database.run(lambda tx: alerts.not_sent(tx, claimed, failure))
         return False
-    database.run(lambda tx: alerts.sent(tx, claimed))
+    database.run(lambda tx: alerts.sent(tx, claimed, partly))
     return True
 
 

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from typing import Protocol
 
 from domain.alerts import AlertMessage
@@ -17,6 +21,10 @@ class NotDelivered(Exception):
         self.failure = failure
 
 
+class PartlyDelivered(NotDelivered):
+    """It arrived, but not at everybody. Sent again it would come once more to all the others."""
+
+
 class Channel(Protocol):
     """One way for alerts."""
 
@@ -29,4 +37,39 @@ class Channel(Protocol):
 
         Raises:
             NotDelivered: it did not arrive, or nobody can say that it did.
+            PartlyDelivered: somebody has it.
         """
+
+
+_BETWEEN_CUTS_SECONDS = 0.2
+
+
+@contextmanager
+def done_within(seconds: float, connection: Callable[[], socket.socket | None]) -> Iterator[None]:
+    """Cut the connection when the block takes longer, and until it ends: limits of single reads end no drip of octets.
+
+    Raises:
+        TimeoutError: it was cut.
+    """
+    over, cut = threading.Event(), threading.Event()
+
+    def watch() -> None:
+        pause = seconds
+        while not over.wait(pause):
+            cut.set()
+            pause = _BETWEEN_CUTS_SECONDS  # again: there may have been no connection yet
+            if (here := connection()) is not None:
+                with suppress(OSError):
+                    socket.socket.shutdown(
+                        here, socket.SHUT_RDWR
+                    )  # also of TLS, whose own would end its reader's state
+
+    threading.Thread(target=watch, name="alert deadline", daemon=True).start()
+    try:
+        yield
+    except Exception:
+        if cut.is_set():
+            raise TimeoutError from None
+        raise
+    finally:
+        over.set()

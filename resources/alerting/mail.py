@@ -9,16 +9,17 @@ from __future__ import annotations
 import smtplib
 import ssl
 from collections.abc import Sequence
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from email.message import EmailMessage
 from email.utils import formatdate
 from urllib.parse import unquote, urlsplit
 
 from domain.alerts import AlertMessage
-from resources.alerting.channel import TIMEOUT_SECONDS, NotDelivered
+from resources.alerting.channel import TIMEOUT_SECONDS, NotDelivered, PartlyDelivered, done_within
 
 _PORTS = {"smtp": 587, "smtps": 465}
+_READY = 220
 _THIS_MACHINE = ("127.0.0.1", "::1", "localhost")
 
 
@@ -34,15 +35,19 @@ class AlertMail:
 
     def send(self, message: AlertMessage) -> None:
         """Hand one mail to the server; it has arrived when the server took it for every recipient."""
+        smtp = self._smtp()
         try:
-            with self._connected() as smtp:
+            with done_within(2 * self.timeout_seconds, lambda: smtp.sock), closing(smtp):
+                self._connect(smtp)
                 refused = smtp.send_message(self._mail(message))
+                with suppress(OSError, smtplib.SMTPException):
+                    smtp.quit()
         except smtplib.SMTPResponseException as error:
             raise NotDelivered(f"SMTP {error.smtp_code}") from None
         except (OSError, ValueError, smtplib.SMTPException) as error:
             raise NotDelivered(type(error).__name__) from None
         if refused:
-            raise NotDelivered(f"SMTP {next(iter(refused.values()))[0]}")
+            raise PartlyDelivered(f"SMTP {next(iter(refused.values()))[0]}")
 
     def _mail(self, message: AlertMessage) -> EmailMessage:
         mail = EmailMessage()
@@ -57,22 +62,20 @@ class AlertMail:
         mail.set_content(f"{message.text}\n\n{message.runbook}\n")
         return mail
 
-    def _connected(self) -> smtplib.SMTP:
+    def _smtp(self) -> smtplib.SMTP:
+        if urlsplit(self.server).scheme == "smtps":
+            return smtplib.SMTP_SSL(timeout=self.timeout_seconds, context=ssl.create_default_context())
+        return smtplib.SMTP(timeout=self.timeout_seconds)
+
+    def _connect(self, smtp: smtplib.SMTP) -> None:
         address = urlsplit(self.server)
         host, port = address.hostname or "", address.port or _PORTS[address.scheme]
-        safely = ssl.create_default_context()
-        smtp: smtplib.SMTP
-        if address.scheme == "smtps":
-            smtp = smtplib.SMTP_SSL(host, port, timeout=self.timeout_seconds, context=safely)
-        else:
-            smtp = smtplib.SMTP(host, port, timeout=self.timeout_seconds)
-        try:
-            if address.scheme == "smtp" and host not in _THIS_MACHINE:
-                smtp.starttls(context=safely)
-            if address.username:
-                smtp.login(unquote(address.username), unquote(address.password or ""))
-        except BaseException:
-            with suppress(OSError, smtplib.SMTPException):
-                smtp.close()
-            raise
-        return smtp
+        # Whose certificate is asked for. The constructor would say it, and connect before its socket can be cut.
+        smtp._host = host  # type: ignore[attr-defined]
+        code, _ = smtp.connect(host, port)
+        if code != _READY:
+            raise smtplib.SMTPConnectError(code, b"")
+        if address.scheme == "smtp" and host not in _THIS_MACHINE:
+            smtp.starttls(context=ssl.create_default_context())
+        if address.username:
+            smtp.login(unquote(address.username), unquote(address.password or ""))

@@ -143,12 +143,12 @@ _CLAIM = text("""
               a.alert_id, a.code, a.about, a.opened_at, a.last_seen_at, a.recovered_at""")
 
 
-def sent(tx: Connection, delivery: Delivery) -> None:
-    """It arrived."""
+def sent(tx: Connection, delivery: Delivery, failure: str | None = None) -> None:
+    """It arrived; ``failure``: not at everybody."""
     tx.execute(
-        text("""update alert_deliveries set state = 'sent', ended_at = clock_timestamp(), failure = null
+        text("""update alert_deliveries set state = 'sent', ended_at = clock_timestamp(), failure = :failure
                 where delivery_id = :id and state = 'sending'"""),
-        {"id": delivery.delivery_id},
+        {"id": delivery.delivery_id, "failure": failure},
     )
 
 

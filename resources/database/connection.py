@@ -40,13 +40,11 @@ _TRANSIENT_CLASSES = ("08", "53", "57", "58", "40", "55")
 # prepared statements give. Another session, perhaps at another server, is.
 _SESSION_USELESS = ("25006", "0A000")
 
-_LOST_DURING_LOGIN = (
-    b"server closed the connection unexpectedly",
-    b"could not receive data from server",
-    b"could not send data to server",
-    b"timeout expired",
-    b"is shutting down",
-    b"terminating connection",
+# How a server says that it does not let us in, in the languages of our users; a failed connection has no SQLSTATE in
+# libpq. Whatever else it says (no connection left, shutting down) is no reason to give up.
+_TURNED_AWAY = (
+    *("authentication failed", "does not exist", "pg_hba.conf", "not permitted to log in", "permission denied"),
+    *("認証に失敗", "存在しません", "許可され", "拒否され"),
 )
 
 
@@ -111,7 +109,7 @@ def translated() -> Iterator[None]:
 def _ours(error: BaseException | None, connection_lost: bool = False) -> BulkOrdersError:
     diagnosis = getattr(error, "diag", None)
     sqlstate = getattr(error, "sqlstate", None) or ""
-    if sqlstate.startswith(("28", "3D")) or (not sqlstate and _password_was_asked(error)):
+    if sqlstate.startswith(("28", "3D")) or (not sqlstate and _was_turned_away(error)):
         return SettingRefused("SYS-DATABASE-LOGIN")
     if connection_lost or not sqlstate or sqlstate.startswith((*_TRANSIENT_CLASSES, *_SESSION_USELESS)):
         return DatabaseUnavailable("SYS-DATABASE-UNREACHABLE")
@@ -119,15 +117,13 @@ def _ours(error: BaseException | None, connection_lost: bool = False) -> BulkOrd
     return InvariantBroken("SYS-DATABASE-REFUSED", sqlstate=sqlstate, constraint=constraint)
 
 
-def _password_was_asked(error: BaseException | None) -> bool:
-    """Whether the server turned us away after it had asked who we are: a failed connection has no SQLSTATE in libpq.
-
-    A server that died during the login did not turn us away: then the words are libpq's own, never the server's.
-    """
+def _was_turned_away(error: BaseException | None) -> bool:
+    """Whether the server asked who we are and does not let us in, or asked for a password that we do not have."""
     refused = getattr(error, "pgconn", None)
     if refused is None or not refused.used_password:
         return False
-    return not any(words in refused.error_message for words in _LOST_DURING_LOGIN)
+    said = refused.error_message.decode(errors="replace")
+    return bool(refused.needs_password) or any(words in said for words in _TURNED_AWAY)
 
 
 def _driver_url(url: str) -> str:

@@ -10,19 +10,24 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
+from sqlalchemy import make_url
 
-from domain.alerts import AlertKind, Condition
+from domain.alerts import AlertKind, AlertMessage, Condition, Occasion
 from orchestration.health import outage
 from orchestration.health.loop import watching
 from orchestration.health.outage import OutageWatch
 from orchestration.health.watch import channels_of, deliver, look
 from orchestration.settings import Settings
+from resources.alerting.channel import Channel, NotDelivered
+from resources.alerting.mail import AlertMail
+from resources.alerting.webhook import AlertWebhook
 from resources.database import alerts, watchers
 from tests.integration.batches import Installation
 
@@ -76,7 +81,8 @@ class MailServer:
 
     port: int
     mails: list[tuple[list[str], str]] = field(default_factory=list)
-    refuses: bool = False
+    refuses: str = "nobody"  # or how an address begins
+    greeting: str = "220 test"
 
 
 @contextmanager
@@ -108,7 +114,7 @@ def _talk(talk: Any, seen: MailServer) -> None:
         talk.write(line.encode() + b"\r\n")
         talk.flush()
 
-    say("220 test")
+    say(seen.greeting)
     recipients: list[str] = []
     for line in talk:
         word = line.decode().strip()
@@ -119,7 +125,7 @@ def _talk(talk: Any, seen: MailServer) -> None:
             say("250 taken")
         elif word.upper().startswith("RCPT"):
             recipients.append(word.partition(":")[2].strip("<>"))
-            say("550 no such person" if seen.refuses else "250 ok")
+            say("550 no such person" if recipients[-1].startswith(seen.refuses) else "250 ok")
         else:
             say("221 bye" if word.upper().startswith("QUIT") else "250 ok")
             if word.upper().startswith("QUIT"):
@@ -270,7 +276,7 @@ def test_a_mail_is_sent_to_all_and_only_once(installation: Installation) -> None
 
 def test_a_mail_server_that_refuses_or_is_gone_keeps_the_message(installation: Installation) -> None:
     with mail_server() as server:
-        server.refuses = True
+        server.refuses = "ops@"
         settings = settings_of(
             installation, alert_smtp=f"smtp://127.0.0.1:{server.port}", alert_mail_to="ops@example.jp"
         )
@@ -280,6 +286,67 @@ def test_a_mail_server_that_refuses_or_is_gone_keeps_the_message(installation: I
     see(installation, settings, LOW_DISK)
 
     assert installation.execute("select state, failure from alert_deliveries") == [("due", "ConnectionRefusedError")]
+
+
+def test_one_address_that_is_refused_does_not_send_the_others_another_mail(installation: Installation) -> None:
+    with mail_server() as server:
+        server.refuses = "typo@"
+        settings = settings_of(
+            installation,
+            alert_smtp=f"smtp://127.0.0.1:{server.port}",
+            alert_mail_to="ops@example.jp, typo@example.jp",
+        )
+        see(installation, settings, LOW_DISK)
+        make_due(installation)
+        see(installation, settings, LOW_DISK)
+
+    assert len(server.mails) == 1
+    assert installation.execute("select state, failure from alert_deliveries") == [("sent", "SMTP 550")]
+
+
+def test_a_mail_server_that_is_closed_keeps_the_message(installation: Installation) -> None:
+    with mail_server() as server:
+        server.greeting = "554 closed"
+        settings = settings_of(
+            installation, alert_smtp=f"smtp://127.0.0.1:{server.port}", alert_mail_to="ops@example.jp"
+        )
+        see(installation, settings, LOW_DISK)
+
+    assert installation.execute("select state, failure from alert_deliveries") == [("due", "SMTP 554")]
+
+
+@contextmanager
+def dripping_server() -> Iterator[int]:
+    """Whoever connects gets an octet from time to time, and never a line."""
+    listening, over = socket.create_server(("127.0.0.1", 0)), threading.Event()
+
+    def serve() -> None:
+        with suppress(OSError):
+            connection, _ = listening.accept()
+            with connection:
+                while not over.wait(0.05):
+                    connection.send(b"2")
+
+    thread = threading.Thread(target=serve)
+    thread.start()
+    yield listening.getsockname()[1]
+    over.set()
+    listening.shutdown(socket.SHUT_RDWR)
+    listening.close()
+    thread.join()
+
+
+@pytest.mark.parametrize("kind", ["webhook", "mail"])
+def test_a_receiver_that_drips_holds_nobody_up(kind: str) -> None:
+    about = Occasion.OPENED, AlertKind.TEST, "-", {}, datetime.now(UTC)
+    told = AlertMessage("id", *about, "subject", "text", "runbook")
+    with dripping_server() as port:
+        ways: dict[str, Channel] = {
+            "webhook": AlertWebhook(f"http://127.0.0.1:{port}/", timeout_seconds=0.3),
+            "mail": AlertMail(f"smtp://127.0.0.1:{port}", "a@example.jp", ["b@example.jp"], timeout_seconds=0.3),
+        }
+        with pytest.raises(NotDelivered, match="TimeoutError"):
+            ways[kind].send(told)
 
 
 def test_one_way_that_fails_does_not_keep_the_other(installation: Installation, receiver: Receiver) -> None:
@@ -486,11 +553,16 @@ def test_the_watch_beside_dagster_looks_and_is_missed_by_nobody_after_an_orderly
     assert installation.execute("select watcher from watchers") == []
 
 
-def test_the_watch_tells_of_a_database_that_does_not_answer(installation: Installation, receiver: Receiver) -> None:
-    """And, from its file, that it answers again."""
+@pytest.mark.parametrize("what", ["server", "database"])
+def test_the_watch_tells_of_a_database_that_is_not_there(
+    installation: Installation, receiver: Receiver, what: str
+) -> None:
+    """No server, or one that does not let us in. And, from its file, that it answers again."""
+    here = make_url(installation.url)
+    elsewhere = here.set(port=1) if what == "server" else here.set(database="no_such_database")
     gone = replace(
         settings_of(installation, alert_webhook=receiver.url, max_silence_seconds=1e-6, health_every_seconds=0.05),
-        database_url="postgresql://nobody@127.0.0.1:1/nothing",
+        database_url=elsewhere.render_as_string(hide_password=False),
     )
     with watching(gone, lambda _: None):
         until(lambda: receiver.messages)

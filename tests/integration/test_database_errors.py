@@ -142,6 +142,27 @@ def test_a_wrong_password_is_a_setting(database_url: str) -> None:
     assert error.code == "SYS-DATABASE-LOGIN"
 
 
+def test_a_missing_password_is_a_setting(database_url: str) -> None:
+    address = make_url(database_url)
+    without = f"postgresql://{address.username}@{address.host}:{address.port}/{address.database}"
+
+    assert failure_at(without).code == "SYS-DATABASE-LOGIN"
+
+
+def test_a_server_without_a_free_connection_is_worth_trying_again(installation: Installation) -> None:
+    """It says so only after the password, as a refusal without SQLSTATE."""
+    login = "full_test_login"
+    installation.execute(f"drop role if exists {login}")
+    installation.execute(f"create role {login} login password 'x' connection limit 0")
+    try:
+        error = failure_at(changed(installation.url, username=login, password="x"))
+    finally:
+        installation.execute(f"drop role {login}")
+
+    assert isinstance(error, DatabaseUnavailable)
+    assert error.code == "SYS-DATABASE-UNREACHABLE"
+
+
 def test_a_database_that_is_not_there_is_a_setting(database_url: str) -> None:
     error = failure_at(changed(database_url, database="no_such_database"))
 
