@@ -43,15 +43,15 @@ def _places(error: Exception) -> str:
 
 
 class ResourceRefused(dg.DagsterError):
-    """A resource cannot be had: a wrong key, a missing setting. Its text is the catalogue's.
+    """A resource cannot be had, or a sensor cannot look: a wrong key, a missing setting. Its text is the catalogue's.
 
-    Dagster masks what resources raise, except errors of its own family: a person must be able to read this one.
+    Dagster masks what they raise, except errors of its own family: a person must be able to read this one.
     """
 
 
 @contextmanager
 def resource_boundary(language: str = "en") -> Iterator[None]:
-    """Turn our errors while a resource is made into one that the UI shows."""
+    """Turn our errors while a resource is made, or a sensor looks, into one that the UI shows."""
     try:
         yield
     except BulkOrdersError as error:

@@ -7,7 +7,7 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from typing import Any
 
 import dagster as dg
@@ -47,20 +47,18 @@ def make_resources(settings: Settings) -> Mapping[str, Any]:
     @dg.resource(description="The business database, in the name of this run; holds the run's lease.")
     def database(context: dg.InitResourceContext) -> Iterator[Database]:
         run_id = context.run.run_id if context.run is not None else ""
-        with resource_boundary():
-            url = database_url(settings)
         ending = threading.Event()
-        with run_lease.held_lease(url, run_id, _stop_when_over(context, run_id, ending)):
-            connected = open_database(settings, Actor(_actor(context), run_id, code_version()))
-            try:
-                with resource_boundary():
-                    access.of_run(settings, connected, context.run)
-                    begin_run(settings, connected, context.run, context.instance)
-                yield connected
-                ending.set()
-                end_run(settings, connected, context.run, context.log)
-            finally:
-                connected.dispose()
+        with ExitStack() as held:
+            with resource_boundary():
+                url = database_url(settings)
+                held.enter_context(run_lease.held_lease(url, run_id, _stop_when_over(context, run_id, ending)))
+                connected = open_database(settings, Actor(_actor(context), run_id, code_version()))
+                held.callback(connected.dispose)
+                access.of_run(settings, connected, context.run)
+                begin_run(settings, connected, context.run, context.instance)
+            yield connected
+            ending.set()
+            end_run(settings, connected, context.run, context.log)
 
     @dg.resource(required_resource_keys={"database"}, description="Encrypts and opens personal data.")
     def vault(context: dg.InitResourceContext) -> Vault:

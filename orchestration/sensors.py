@@ -11,6 +11,8 @@ from datetime import UTC, datetime, timedelta
 
 import dagster as dg
 
+from assets.boundary import resource_boundary
+from assets.effects.work import PAUSE_CODES
 from assets.partitions import BATCHES, PARENT_TAG
 from domain.errors import BulkOrdersError, DatabaseUnavailable, FileRefused
 from domain.identity import client_slug
@@ -21,7 +23,7 @@ from orchestration.job_names import OPERATION_JOBS, PROCESS_BATCH
 from orchestration.settings import Settings
 from orchestration.version import code_version
 from resources.batch_files import BatchFiles
-from resources.database import batches
+from resources.database import batches, limits
 from resources.database.batches import Batch
 from resources.database.connection import Actor
 from resources.database.database import Database
@@ -52,11 +54,8 @@ def import_sensor(settings: Settings) -> dg.SensorDefinition:
         "batches again. 取込フォルダーを監視し、中断したバッチを再開します。",
     )
     def import_folder(context: dg.SensorEvaluationContext) -> dg.SensorResult:
-        try:
+        with resource_boundary(settings.language):
             return _tick(context, settings)
-        except BulkOrdersError as error:
-            # A code and facts of ours: nothing of a customer can be in it.
-            raise RuntimeError(str(error)) from None
 
     return import_folder
 
@@ -132,13 +131,23 @@ def _code(error: Exception) -> str:
 
 
 def _requests(context: dg.SensorEvaluationContext, database: Database, limit: int) -> list[dg.RunRequest]:
-    """A run for every batch that is unfinished and that no run works on."""
+    """A run for every batch that is unfinished and that no run works on.
+
+    Of those that wait for a service one at a time, when the service may be asked again: it finds out for all of them.
+    """
     with database.begin() as tx:
         waiting = batches.unfinished(tx)
+        breakers = {code: limits.breaker(tx, kind.value) for kind, code in PAUSE_CODES.items()}
+    left_alone = {code for code, breaker in breakers.items() if breaker.probing or breaker.seconds_to_probe > 0}
     requests: list[dg.RunRequest] = []
     for batch in waiting:
-        key = _run_key(context.instance, batch)
-        if key is not None and len(requests) < limit:
+        if len(requests) == limit:
+            break
+        why = batch.reason if batch.state is BatchState.PAUSED else None
+        key = None if why in left_alone else _run_key(context.instance, batch)
+        if key is not None:
+            if why in breakers and breakers[why].open:
+                left_alone.add(why)
             tags = {"bulk_orders/client": batch.client}
             if batch.parent_batch_id is not None:  # known once its first run has read the file
                 tags[PARENT_TAG] = batch.parent_batch_id
@@ -152,8 +161,7 @@ def _run_key(instance: dg.DagsterInstance, batch: Batch) -> str | None:
     A run that a person terminated is not followed by another until a person continues the batch; then it is followed at
     once, as every batch that a person has just continued.
     """
-    found = instance.get_run_records(dg.RunsFilter(tags={"dagster/partition": batch.batch_id}), limit=_RUNS_LOOKED_AT)
-    records = [record for record in found if record.dagster_run.job_name not in OPERATION_JOBS]
+    records = _runs_of(instance, batch)
     if not records:
         return batch.batch_id
     last = records[0]
@@ -166,6 +174,16 @@ def _run_key(instance: dg.DagsterInstance, batch: Batch) -> str | None:
     return f"{batch.batch_id}:{last.dagster_run.run_id}"
 
 
+def _runs_of(instance: dg.DagsterInstance, batch: Batch) -> list[dg.RunRecord]:
+    """The newest runs that worked on the batch, however many of people's own came after them."""
+    of_batch, cursor = dg.RunsFilter(tags={"dagster/partition": batch.batch_id}), None
+    while found := instance.get_run_records(of_batch, limit=_RUNS_LOOKED_AT, cursor=cursor):
+        if records := [record for record in found if record.dagster_run.job_name not in OPERATION_JOBS]:
+            return records
+        cursor = found[-1].dagster_run.run_id
+    return []
+
+
 def _continued_since(batch: Batch, last: dg.RunRecord) -> bool:
     """Whether a person said that the batch goes on after its last run had begun."""
     return batch.continued_at is not None and batch.continued_at > last.create_timestamp
@@ -174,8 +192,9 @@ def _continued_since(batch: Batch, last: dg.RunRecord) -> bool:
 def _wait(batch: Batch, records: Sequence[dg.RunRecord]) -> timedelta:
     """Longer after every run in vain: a batch that cannot go on must not fill the history with runs.
 
-    A paused batch has waited already, for the service that was out of order.
+    One that its last run has paused has waited already, for the service that was out of order.
     """
-    if batch.state is BatchState.PAUSED:
+    paused_by_it = batch.resume_at is None or batch.resume_at > records[0].create_timestamp
+    if batch.state is BatchState.PAUSED and paused_by_it:
         return timedelta(0)
     return timedelta(seconds=min(_FIRST_WAIT_SECONDS * 2 ** (len(records) - 1), _LONGEST_WAIT_SECONDS))

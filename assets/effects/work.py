@@ -29,7 +29,7 @@ from resources.services.payments import PaymentService, payment_body
 
 ALL_KINDS = frozenset(EffectKind)
 PERSON_PAUSE = "BATCH-PAUSED-BY-PERSON"
-_PAUSE_CODES = {EffectKind.PAYMENT: "BATCH-PAUSED-PAYMENTS", EffectKind.NOTIFICATION: "BATCH-PAUSED-NOTIFICATIONS"}
+PAUSE_CODES = {EffectKind.PAYMENT: "BATCH-PAUSED-PAYMENTS", EffectKind.NOTIFICATION: "BATCH-PAUSED-NOTIFICATIONS"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +147,7 @@ class EffectWork:
         if self._out_of_order is None:
             return None
         kind, breaker = self._out_of_order
-        why = BatchPaused(_PAUSE_CODES[kind], batch=batch.batch_id, reason=breaker.reason or "-")
+        why = BatchPaused(PAUSE_CODES[kind], batch=batch.batch_id, reason=breaker.reason or "-")
         return Pause(why, max(1.0, breaker.seconds_to_probe))
 
 

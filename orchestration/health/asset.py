@@ -10,12 +10,11 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import dagster as dg
 
-from assets.boundary import stage_boundary
+from assets.boundary import resource_boundary, stage_boundary
 from assets.partitions import OWNERS
 from audit.verification import verify
 from domain import catalogue
 from domain.alerts import HealthCheck
-from domain.errors import BulkOrdersError
 from domain.health import Measured, judge
 from orchestration.bindings import kept_database
 from orchestration.health import shown
@@ -101,10 +100,8 @@ def health_sensor(settings: Settings) -> dg.SensorDefinition:
         description="Measures the service levels every minute, and alerts. サービスレベルを計測し、異常を通知します。",
     )
     def service_health_watch(context: dg.SensorEvaluationContext) -> dg.SensorResult:
-        try:
+        with resource_boundary(settings.language):
             return _tick(context, settings)
-        except BulkOrdersError as error:
-            raise RuntimeError(str(error)) from None  # a code and facts of ours
 
     return service_health_watch
 

@@ -128,8 +128,11 @@ def newest(tx: Connection, limit: int = 50) -> list[Batch]:
     return [_batch(row) for row in tx.execute(query, {"n": limit})]
 
 
-def unfinished(tx: Connection, limit: int = 100) -> list[Batch]:
-    """Batches that somebody should work on now: not finished, not paused until later or by a person. Oldest first."""
+def unfinished(tx: Connection, limit: int = 1000) -> list[Batch]:
+    """Batches that somebody should work on now: not finished, not paused until later or by a person. Oldest first.
+
+    Those whose runs a person has terminated are among them, and may be many.
+    """
     query = text(f"""select {_COLUMNS} from batches where state not in ('done', 'partial', 'refused', 'cancelled')
                      and not waits_for_person
                      and (state <> 'paused' or coalesce(resume_at, '-infinity') <= clock_timestamp())

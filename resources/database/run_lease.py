@@ -26,6 +26,11 @@ _CONNECTION: dict[str, Any] = {
     "application_name": "bulk-orders lease",
     # When the worker's machine vanishes, the server notices within this time and lets go of the lock.
     "options": "-c tcp_keepalives_idle=5 -c tcp_keepalives_interval=2 -c tcp_keepalives_count=3",
+    # And when the server's vanishes, so do we.
+    "keepalives_idle": 5,
+    "keepalives_interval": 2,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 15_000,
 }
 _TAKE = "SELECT pg_try_advisory_lock(%s, hashtext(%s))"
 _HELD = """

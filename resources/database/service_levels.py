@@ -24,7 +24,7 @@ def database_level(tx: Connection) -> DatabaseLevel:
     newest = batches.newest(tx)
     typical: dict[str, Callable[[], object]] = {
         "newest_batches": lambda: batches.newest(tx),
-        "unfinished_batches": lambda: batches.unfinished(tx),
+        "unfinished_batches": lambda: batches.unfinished(tx, 100),
         "rows_in_review": lambda: reviews.in_review(tx, None, 50),
     }
     if newest:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import itertools
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,9 @@ import dagster as dg
 import psycopg
 import pytest
 from dagster._core.test_utils import create_run_for_test
+from dagster._utils.error import redact_user_stacktrace_if_enabled, serializable_error_info_from_exc_info
 
+from assets.boundary import ResourceRefused
 from assets.partitions import BATCHES
 from domain.errors import BatchPaused
 from domain.states import BatchState
@@ -24,7 +26,7 @@ from orchestration.definitions import build_defs
 from orchestration.job_names import OPERATION_JOBS, PROCESS_BATCH
 from orchestration.operation_jobs import JOBS
 from orchestration.settings import Settings
-from resources.database import batches
+from resources.database import batches, limits
 from resources.database.batches import Batch
 from resources.database.connection import Actor
 from resources.database.database import Database
@@ -281,6 +283,93 @@ def test_a_continued_batch_does_not_wait_for_the_runs_in_vain_before_it(desk: De
 
     assert waiting is None
     assert sensors._run_key(desk.instance, desk.known(batch)) == f"{batch}:{runs[-1]}"
+
+
+def test_however_many_runs_of_people_follow_the_last_run_of_a_batch_is_found(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sensors, "_RUNS_LOOKED_AT", 2)
+    batch = desk.batch(1)
+    worked = ran(desk, batch, PROCESS_BATCH, dg.DagsterRunStatus.FAILURE)
+    for _ in range(5):
+        ran(desk, batch, "decide_review", dg.DagsterRunStatus.SUCCESS)
+    with desk.database.begin() as tx:
+        batches.go_on(tx, batch)
+
+    assert sensors._run_key(desk.instance, desk.known(batch)) == f"{batch}:{worked}"
+
+
+def paused_for_payments(desk: Desk) -> str:
+    batch = desk.batch(1)
+    for state in ("validated", "ordered"):
+        desk.ask("update batches set state = %s where batch_id = %s", state, batch)
+    with desk.database.begin() as tx:
+        batches.pause(tx, batch, BatchPaused("BATCH-PAUSED-PAYMENTS", batch=batch, reason="-"), 0.0)
+    return batch
+
+
+def asked_for(desk: Desk) -> list[str | None]:
+    context = dg.build_sensor_context(instance=desk.instance)
+    return [request.partition_key for request in sensors._requests(context, desk.database, 100)]
+
+
+def test_of_all_batches_that_wait_for_a_service_one_finds_out_whether_it_is_back(desk: Desk) -> None:
+    first, *others = [paused_for_payments(desk) for _ in range(3)]
+    other_reason = desk.batch(1)
+    with desk.database.begin() as tx:
+        limits.open_breaker(tx, "payments", "PAY-SERVICE-UNAVAILABLE", 60.0, probe_failed=False)
+    too_early = asked_for(desk)
+    desk.ask("update breakers set probe_at = clock_timestamp() where service = 'payments'")
+    due = asked_for(desk)
+    with desk.database.begin() as tx:
+        assert limits.take_probe(tx, "payments", 60.0)
+    somebody_asks = asked_for(desk)
+    with desk.database.begin() as tx:
+        limits.close_breaker(tx, "payments")
+
+    assert too_early == [other_reason]
+    assert due == [first, other_reason]
+    assert somebody_asks == [other_reason]
+    assert asked_for(desk) == [first, *others, other_reason]
+
+
+def test_a_paused_batch_whose_run_failed_without_asking_the_service_waits_like_any_other(desk: Desk) -> None:
+    """It would have a run every few seconds, and keep the others from theirs."""
+    broken, sound = paused_for_payments(desk), paused_for_payments(desk)
+    with desk.database.begin() as tx:
+        limits.open_breaker(tx, "payments", "PAY-SERVICE-UNAVAILABLE", 0.0, probe_failed=False)
+    before = asked_for(desk)
+    ran(desk, broken, PROCESS_BATCH, dg.DagsterRunStatus.FAILURE)
+
+    assert before == [broken]
+    assert asked_for(desk) == [sound]
+
+
+def test_many_batches_that_a_person_has_stopped_keep_no_other_waiting(desk: Desk) -> None:
+    desk.ask("""insert into batches (batch_id, file_sha256, source_name, client, code_version, started_by)
+                select 'stopped-' || n, sha256(n::text::bytea), 'a.csv', 'shop', '0', 'test'
+                from generate_series(1, 120) n""")
+    for number in range(1, 121):
+        ran(desk, f"stopped-{number}", PROCESS_BATCH, dg.DagsterRunStatus.CANCELED)
+    new = desk.batch(1)
+
+    assert asked_for(desk) == [new]
+
+
+def test_a_look_of_the_sensor_that_fails_says_why(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Under the setting by which Dagster masks what code of users raises."""
+    monkeypatch.setenv("DAGSTER_REDACT_USER_CODE_ERRORS", "1")
+    settings = replace(desk.settings, database_url="postgresql://nobody@127.0.0.1:1/nothing")
+    sensor = sensors.import_sensor(settings)
+    context = dg.build_sensor_context(instance=desk.instance)
+    with (
+        pytest.raises(ResourceRefused, match="SYS-DATABASE-UNREACHABLE") as failed,
+        redact_user_stacktrace_if_enabled(),
+    ):
+        sensor.evaluate_tick(context)
+
+    told = serializable_error_info_from_exc_info((failed.type, failed.value, failed.tb))
+    assert "SYS-DATABASE-UNREACHABLE" in str(told)
 
 
 def test_a_batch_that_waits_for_a_person_is_not_asked_for_and_one_that_waits_for_a_service_is(desk: Desk) -> None:
