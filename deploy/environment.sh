@@ -35,6 +35,8 @@ else
     fi
 fi
 
+# What is there is neither of the two from here on, whatever becomes of this.
+rm -f .venv/.done-*
 echo "Installing the locked dependencies ($lock) into .venv ..."
 # --no-deps: the lock is complete; without it pip refuses extras that carry no hash. --no-compile: what is used is
 # compiled when it is first imported, which is a fraction of everything. Indexes, mirrors and certificates are those of

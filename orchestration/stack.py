@@ -193,11 +193,12 @@ class Stack:
         locks.mkdir(exist_ok=True)
         lock = os.open(locks / "up", os.O_RDWR | os.O_CREAT, 0o600)
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                there = running_stack(self._home) or {}
+                raise TerminalError("SYS-ALREADY-RUNNING", url=str(there.get("ui_url", ""))) from None
             yield
-        except BlockingIOError:
-            there = running_stack(self._home) or {}
-            raise TerminalError("SYS-ALREADY-RUNNING", url=str(there.get("ui_url", ""))) from None
         finally:
             os.close(lock)
 

@@ -68,13 +68,20 @@ class Running:
         if self.is_alive:
             return False
         if self._not_before == 0.0:
-            self.deaths = 1 if now - self._started > STEADY_SECONDS else self.deaths + 1
-            self._not_before = now + min(2.0 ** (self.deaths - 1) - 1.0, LONGEST_PAUSE_SECONDS)
+            self._pause(now, 1 if now - self._started > STEADY_SECONDS else self.deaths + 1)
         if now < self._not_before:
             return False
+        try:
+            self.launch()
+        except OSError:  # no process, no memory or no file is to be had: like another death
+            self._pause(now, self.deaths + 1)
+            return False
         self._not_before = 0.0
-        self.launch()
         return True
+
+    def _pause(self, now: float, deaths: int) -> None:
+        self.deaths = deaths
+        self._not_before = now + min(2.0 ** min(deaths - 1, 10) - 1.0, LONGEST_PAUSE_SECONDS)
 
     def stop(self) -> None:
         """Tell it to end; kill it after its grace time."""

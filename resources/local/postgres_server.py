@@ -142,6 +142,15 @@ class PostgresServer:
                 log.write(f"{reason}\n".encode())
             raise self._failed() from None
 
+    def start_again(self) -> None:
+        """The same on the port of the last start: whoever uses it knows no other.
+
+        Raises:
+            PortTaken: it is in use by somebody else.
+        """
+        self._fixed_port = self._fixed_port or self.port
+        self.start()
+
     def _start(self, ends_with_us: bool) -> None:
         self._prepare()
         if self.is_running() or self._somebody_starts_it():

@@ -90,6 +90,15 @@ class SandboxService:
             raise PortTaken("SYS-PORT-TAKEN", port=self._fixed_port, setting=f"--{self.kind}-port")
         raise ServiceUnavailable("SYS-SERVICE-UNREACHABLE", service=f"sandbox {self.kind}")
 
+    def start_again(self) -> None:
+        """The same on the port of the last start: whoever uses it knows no other.
+
+        Raises:
+            PortTaken: it is in use by somebody else.
+        """
+        self._fixed_port = self._fixed_port or _port_of(self.url)
+        self.start()
+
     def stop(self) -> None:
         """End it. Not running is fine."""
         process = self._read("process")

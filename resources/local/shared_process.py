@@ -26,6 +26,9 @@ class Server(Protocol):
     def start(self) -> None:
         """Return when it serves; nothing to do when it does already."""
 
+    def start_again(self) -> None:
+        """The same after its death, at the address that its users know."""
+
     def stop(self) -> None:
         """Return when it has ended; nothing to do when it has already."""
 
@@ -61,11 +64,15 @@ class Share:
                 os.close(users)
 
     def revive(self) -> bool:
-        """Start it again when it has died under its users; whether that was so."""
+        """Start it again when it has died under its users; whether that was so.
+
+        Raises:
+            PortTaken: somebody else is at its address now.
+        """
         with self._gate():
             if self._server.is_running():
                 return False
-            self._server.start()
+            self._server.start_again()
             return True
 
     @contextlib.contextmanager

@@ -118,6 +118,23 @@ def test_it_moves_to_another_port_when_the_remembered_one_is_taken(server: Postg
         assert server.is_running()
 
 
+def test_begun_again_under_its_users_it_stays_where_they_know_it(server: PostgresServer) -> None:
+    """At another port it would serve nobody: every process of `up` has the address of the first start."""
+    server.start(ends_with_us=True)
+    before = server.port
+    server.stop()
+    with socket.socket() as taken:
+        taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        taken.bind(("127.0.0.1", before))
+        taken.listen()
+        with pytest.raises(PortTaken):
+            server.start_again()
+
+    server.start_again()
+    assert server.port == before
+    assert server.is_running()
+
+
 def test_a_taken_port_of_the_setting_is_named(home: Path) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))

@@ -134,6 +134,8 @@ def test_a_start_that_fails_holds_nothing(folder: Folder) -> None:
         def start(self) -> None:
             raise RuntimeError("no")
 
+        start_again = start
+
         def stop(self) -> None:
             self.stopped += 1
 

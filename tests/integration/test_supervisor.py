@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import sys
@@ -48,6 +49,28 @@ def test_a_part_that_dies_again_and_again_is_given_a_pause(supervisor: Superviso
 
     assert restarts == 1
     assert running.deaths == 2
+
+
+def test_a_part_that_cannot_be_begun_again_now_is_begun_later(
+    supervisor: Supervisor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No process or no memory is to be had for a moment: everything else goes on."""
+    supervisor.start(part(tmp_path, "one"))
+    running, spawn, failures = supervisor.parts[0], children.spawn, iter([1, 2])
+
+    def short_of_processes(*arguments: object, **more: object) -> object:
+        if next(failures, None):
+            raise BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable")
+        return spawn(*arguments, **more)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(children, "spawn", short_of_processes)
+    os.kill(running.pid, signal.SIGKILL)
+    told: list[str] = []
+
+    assert children.wait_until(lambda: bool(told.extend(supervisor.tend()) or told), 20)
+    assert told == ["one"]
+    assert running.is_alive
+    assert list(failures) == []
 
 
 def test_a_part_that_does_not_start_is_named_with_its_log(supervisor: Supervisor, tmp_path: Path) -> None:
