@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from domain.alerts import AlertKind, Condition
@@ -106,7 +106,11 @@ class AnswerLevel:
 
 @dataclass(frozen=True, slots=True)
 class Backlog:
-    """What is not finished. Seconds of batches by their id: without progress, waiting for a person."""
+    """What is not finished. Seconds of batches by their id: without progress, waiting for a person.
+
+    ``open_at``: by service, the batches that have something to be done there. ``queued``: those whose next run waits
+    for its turn. ``since_last_end``: seconds since any batch came to its end; None: none ever did.
+    """
 
     batches: Mapping[str, int] = field(default_factory=dict)
     payments: Mapping[str, int] = field(default_factory=dict)
@@ -115,6 +119,9 @@ class Backlog:
     oldest_review_seconds: float = 0.0
     still: Mapping[str, float] = field(default_factory=dict)
     waiting: Mapping[str, float] = field(default_factory=dict)
+    open_at: Mapping[str, Collection[str]] = field(default_factory=dict)
+    queued: Collection[str] = ()
+    since_last_end: float | None = None
     webhook_alarms: int = 0
 
     @property
@@ -183,7 +190,8 @@ def _services(measured: Measured, limits: HealthLimits) -> Iterator[Condition]:
     p95_limits = {"payments": limits.payment_p95_seconds, "notifications": limits.notification_p95_seconds}
     for level in measured.services:
         service = level.service
-        if level.open_seconds is not None:
+        # Where nothing waits for it nobody asks it either, and it may have been back for long.
+        if level.open_seconds is not None and measured.backlog.open_at.get(service):
             down: Facts = {"service": service, "reason": level.reason}
             yield Condition(AlertKind.SERVICE_DOWN, service, down | {"minutes": round(level.open_seconds / 60)})
         if level.throttled >= LEAST_THROTTLED:
@@ -210,12 +218,23 @@ def _answers(measured: Measured, limits: HealthLimits) -> Iterator[Condition]:
 
 
 def _batches(measured: Measured, limits: HealthLimits) -> Iterator[Condition]:
-    """While a service is known to be out of order, batches that wait for it are no news."""
-    if any(level.open_seconds is not None for level in measured.services):
-        return
-    for batch, seconds in measured.backlog.still.items():
-        if seconds > 60 * limits.stuck_minutes:
+    """No news are batches that wait for a service known to be out of order, or for their turn while others move."""
+    backlog, longest = measured.backlog, 60 * limits.stuck_minutes
+    down = [level.service for level in measured.services if level.open_seconds is not None]
+    no_news = {batch for service in down for batch in backlog.open_at.get(service, ())}
+    if _queue_moves(backlog, longest):
+        no_news.update(backlog.queued)
+    for batch, seconds in backlog.still.items():
+        if seconds > longest and batch not in no_news:
             yield Condition(AlertKind.BATCH_STUCK, batch, {"batch": batch, "minutes": round(seconds / 60)})
+
+
+def _queue_moves(backlog: Backlog, longest: float) -> bool:
+    """Whether a batch that has its turn got somewhere lately."""
+    moved = [seconds for batch, seconds in backlog.still.items() if batch not in backlog.queued]
+    if backlog.since_last_end is not None:
+        moved.append(backlog.since_last_end)
+    return min(moved, default=longest + 1) <= longest
 
 
 def _people(measured: Measured, limits: HealthLimits) -> Iterator[Condition]:

@@ -71,7 +71,7 @@ def _measured(tx: Connection, settings: Settings, unseen_seconds: float) -> Meas
         database=service_levels.database_level(tx),
         services=[service_levels.service_level(tx, kind, window) for kind in EffectKind],
         answers=answers,
-        backlog=service_levels.backlog(tx),
+        backlog=replace(service_levels.backlog(tx), queued=dagster_pulse.queued_partitions(tx)),
         security=service_levels.security_events(tx, max(window, unseen_seconds)),
         trail=service_levels.trail_level(tx),
         watch=WatchLevel(silent, dagster_pulse.failing(tx), watchers.availability_percent(tx)),

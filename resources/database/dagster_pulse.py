@@ -24,12 +24,36 @@ def daemons_silent(tx: Connection) -> dict[str, float]:
 
 
 def failing(tx: Connection) -> dict[str, int]:
-    """Schedules and sensors whose last ticks all failed, and how many were looked at."""
-    if not _is_readable(tx, "job_ticks"):
-        return {}
-    rows = tx.execute(_TICKS, {"n": _FAILED_IN_A_ROW})
-    return {str(name): int(ticks) for name, ticks in rows}
+    """Schedules and sensors whose last ticks all failed, or schedules whose last runs did; how many were looked at."""
+    found: dict[str, int] = {}
+    for table, query in (("job_ticks", _TICKS), ("runs", _RUNS)):
+        if _is_readable(tx, table):
+            found |= {str(name): int(times) for name, times in tx.execute(query, {"n": _FAILED_IN_A_ROW})}
+    return found
 
+
+def queued_partitions(tx: Connection) -> frozenset[str]:
+    """The partitions, our batches, of which a run waits for its turn."""
+    if not _is_readable(tx, "runs"):
+        return frozenset()
+    return frozenset(tx.execute(_QUEUED).scalars())
+
+
+_QUEUED = text(f"""
+    select k.value from {_SCHEMA}.runs r join {_SCHEMA}.run_tags k using (run_id)
+    where r.status in ('QUEUED', 'NOT_STARTED') and k.key = 'dagster/partition'""")
+
+# Begun from the few runs that failed lately: the longest interval of ours is a day.
+_RUNS = text(f"""
+    select f.name, count(*)
+    from (select distinct k.value as name from {_SCHEMA}.runs r join {_SCHEMA}.run_tags k using (run_id)
+          where r.status = 'FAILURE' and r.update_timestamp > (clock_timestamp() at time zone 'UTC') - interval '3 days'
+            and k.key = 'dagster/schedule_name') f
+    cross join lateral (
+        select r.status from {_SCHEMA}.run_tags k join {_SCHEMA}.runs r using (run_id)
+        where k.key = 'dagster/schedule_name' and k.value = f.name and r.status in ('SUCCESS', 'FAILURE')
+        order by r.id desc limit :n) t
+    group by f.name having count(*) = :n and bool_and(t.status = 'FAILURE')""")
 
 # The newest ticks of each, by the index of selector and time; those that are under way are not over yet.
 _TICKS = text(f"""

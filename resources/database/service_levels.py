@@ -89,6 +89,7 @@ def backlog(tx: Connection) -> Backlog:
     """What is not finished, and for how long."""
     open_effects = {kind: _by_state(tx, kind) for kind in EffectKind}
     oldest_open, oldest_review = tx.execute(_OLDEST).one()
+    since_last_end = tx.execute(_SINCE_LAST_END).scalar()
     return Backlog(
         batches={state: int(count) for state, count in tx.execute(_BATCHES)},
         payments=open_effects[EffectKind.PAYMENT],
@@ -97,6 +98,8 @@ def backlog(tx: Connection) -> Backlog:
         oldest_review_seconds=float(oldest_review or 0),
         still={name: float(seconds) for name, seconds in tx.execute(_STILL)},
         waiting={name: float(seconds) for name, seconds in tx.execute(_WAITING)},
+        open_at={kind.value: frozenset(tx.execute(_OPEN_AT[kind]).scalars()) for kind in EffectKind},
+        since_last_end=None if since_last_end is None else float(since_last_end),
         webhook_alarms=int(tx.execute(_ALARMS).scalar_one()),
     )
 
@@ -139,6 +142,12 @@ _WAITING = text("""
         (select e.at from audit_events e where e.chain = b.batch_id and e.event like 'batch:%\\:paused'
          order by e.seq desc limit 1), b.created_at))
     from batches b where b.waits_for_person order by 2 desc""")
+_OPEN_AT = {
+    kind: text(f"""select distinct batch_id from {kind.value} where batch_id is not null
+                   and state in ('planned', 'sending', 'unknown', 'retry_wait')""")
+    for kind in EffectKind
+}
+_SINCE_LAST_END = text("select extract(epoch from clock_timestamp() - max(finished_at)) from batches")
 _ALARMS = text("""
     select count(*) from webhook_inbox w where w.outcome in ('alarm', 'expired')
     and not exists (select from webhook_acknowledgements k where k.event_id = w.event_id)""")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 
+import dagster as dg
 import pytest
 from dagster._core.definitions.run_request import InstigatorType
 from dagster._core.remote_origin import (
@@ -66,6 +67,35 @@ def test_what_failed_three_times_in_a_row_is_failing(storage: PooledPostgresStor
     assert database.read(dagster_pulse.failing) == {"always": 3, "under_way": 3}
 
 
+def ran(storage: PooledPostgresStorage, status: dg.DagsterRunStatus, **tags: str) -> None:
+    spelt = {name.replace("__", "/"): value for name, value in tags.items()}
+    storage.run_storage.add_run(dg.DagsterRun(job_name="job", status=status, tags=spelt))
+
+
+def test_a_schedule_whose_last_runs_failed_is_failing_though_it_ticks(
+    storage: PooledPostgresStorage, database: Database
+) -> None:
+    good, bad = dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE
+    for name, statuses in {
+        "nightly": [good, bad, bad, bad],
+        "mended": [bad, bad, bad, good],
+        "new": [bad, bad],
+    }.items():
+        for status in statuses:
+            ran(storage, status, dagster__schedule_name=name)
+    for _ in range(3):
+        ran(storage, bad, dagster__sensor_name="import_folder")
+
+    assert database.read(dagster_pulse.failing) == {"nightly": 3}
+
+
+def test_batches_whose_run_waits_for_its_turn_are_known(storage: PooledPostgresStorage, database: Database) -> None:
+    ran(storage, dg.DagsterRunStatus.NOT_STARTED, dagster__partition="waits")
+    ran(storage, dg.DagsterRunStatus.STARTED, dagster__partition="runs")
+
+    assert database.read(dagster_pulse.queued_partitions) == {"waits"}
+
+
 def test_the_daemons_that_we_need_are_seen(storage: PooledPostgresStorage, database: Database) -> None:
     for name, seconds in (("SENSOR", 5), ("SCHEDULER", 700), ("BACKFILL", 9_000)):
         beat = DaemonHeartbeat(time.time() - seconds, name, "some-id", None)
@@ -81,5 +111,6 @@ def test_where_dagster_never_ran_nothing_is_missed(database_url: str) -> None:
     try:
         assert database.read(dagster_pulse.daemons_silent) == {}
         assert database.read(dagster_pulse.failing) == {}
+        assert database.read(dagster_pulse.queued_partitions) == frozenset()
     finally:
         database.dispose()

@@ -103,6 +103,7 @@ def test_calls_before_the_window_do_not_count(installation: Installation) -> Non
 
 
 def test_an_open_breaker_is_an_outage_since_its_first_failure(installation: Installation) -> None:
+    planned(installation)
     with installation.database.begin() as tx:
         limits.open_breaker(tx, "payments", "PAY-SERVICE-UNAVAILABLE", 30.0, probe_failed=False)
         limits.open_breaker(tx, "payments", "PAY-SERVICE-UNAVAILABLE", 30.0, probe_failed=True)
@@ -284,6 +285,7 @@ def tick(installation: Installation, instance: dg.DagsterInstance, cursor: str |
 def test_the_sensor_shows_a_look_when_something_changed_and_else_once_an_hour(
     installation: Installation, instance: dg.DagsterInstance
 ) -> None:
+    planned(installation)
     first = tick(installation, instance, None)
     evaluated = {event.check_name: event.passed for event in first.asset_events[1:]}  # type: ignore[union-attr]
     assert evaluated == {check.value: True for check in HealthCheck}
@@ -320,6 +322,7 @@ def environment(installation: Installation, monkeypatch: pytest.MonkeyPatch) -> 
 def test_the_command_says_whether_all_is_well(
     installation: Installation, environment: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    planned(installation)
     assert main.run(["health"]) == 0
     assert "Every service level is kept." in capsys.readouterr().out
 

@@ -60,7 +60,9 @@ def test_what_is_just_within_every_limit_is_well():
 NOT_WELL = {
     AlertKind.DATABASE_SLOW: replace(WELL, database=DatabaseLevel({"a": 100.0, "b": 101.0})),
     AlertKind.SERVICE_SLOW: with_service(p95_ms=15_001),
-    AlertKind.SERVICE_DOWN: with_service(open_seconds=60.0, reason="PAY-SERVICE-UNAVAILABLE"),
+    AlertKind.SERVICE_DOWN: replace(
+        with_service(open_seconds=60.0, reason="PAY-SERVICE-UNAVAILABLE"), backlog=Backlog(open_at={"payments": {"b"}})
+    ),
     AlertKind.ERROR_RATE: with_service(by_outcome={"ambiguous": 40, "not_done": 6, "mismatch": 5}),
     AlertKind.THROTTLED: with_service(throttled=5),
     AlertKind.WEBHOOK_SLOW: replace(WELL, answers=AnswerLevel(20, 201, 300, reachable=True)),
@@ -111,11 +113,35 @@ def test_a_refusal_is_an_answer_and_being_throttled_no_error():
     assert level.errors == 0
 
 
-def test_batches_that_wait_for_a_service_that_is_down_are_no_news():
+def test_batches_that_wait_for_a_service_that_is_down_are_no_news_and_others_are():
     down = with_service(open_seconds=3600.0)
-    both = replace(down, backlog=Backlog(still={"b": 10_000.0}))
+    still = {"waits": 10_000.0, "stands": 10_000.0}
+    both = replace(down, backlog=Backlog(still=still, open_at={"payments": {"waits"}, "notifications": {"stands"}}))
 
-    assert kinds(both) == [AlertKind.SERVICE_DOWN]
+    assert [(c.kind, c.about) for c in judge(both, LIMITS)] == [
+        (AlertKind.SERVICE_DOWN, "payments"),
+        (AlertKind.BATCH_STUCK, "stands"),
+    ]
+
+
+def test_a_service_that_nothing_waits_for_may_be_down_or_not():
+    """Only who has something to do there asks whether it is back."""
+    down = with_service(open_seconds=1e6)
+
+    assert kinds(replace(down, backlog=Backlog(open_at={"notifications": {"b"}}))) == []
+
+
+@pytest.mark.parametrize(
+    ("progress", "since_last_end", "told"),
+    [(10.0, None, []), (10_000.0, 10.0, ["runs"]), (10_000.0, 10_000.0, ["runs", "waits"])],
+)
+def test_a_batch_that_waits_for_its_turn_is_stuck_when_nothing_moves(
+    progress: float, since_last_end: float | None, told: list[str]
+):
+    still = {"runs": progress, "waits": 10_000.0}
+    queue = replace(WELL, backlog=Backlog(still=still, queued={"waits"}, since_last_end=since_last_end))
+
+    assert [condition.about for condition in judge(queue, LIMITS)] == told
 
 
 def test_what_never_happened_is_as_old_as_the_first_batch():
