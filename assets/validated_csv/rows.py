@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
-from itertools import islice
+from itertools import islice, pairwise
 from typing import Any
 
 import numpy as np
@@ -40,10 +40,13 @@ def stored_rows(
     columns = {**_of_all(table, validation), **_of_accepted(client, table, validation)}
     cells = table.cells.joined.cast(arrow.large_binary()).to_pylist()
     sealed = vault.seal_rows(batch_id, table.rows_before + 1, cells, _people(table, validation))
-    for start in range(0, table.row_count, _KEYED_AT_ONCE):
-        here = {name: column.slice(start, _KEYED_AT_ONCE) for name, column in columns.items()}
+    # The last row comes by itself, for before it the keys of all are written: meanwhile the server stores the others.
+    rows = table.row_count
+    bounds = sorted({*range(0, rows, _KEYED_AT_ONCE), max(rows - 1, 0), rows})
+    for start, end in pairwise(bounds):
+        here = {name: column.slice(start, end - start) for name, column in columns.items()}
         here["likeness"] = _likenesses(here["likeness"], vault)
-        here["cells"] = _typed("cells", list(islice(sealed, _KEYED_AT_ONCE)))
+        here["cells"] = _typed("cells", list(islice(sealed, end - start)))
         yield arrow.record_batch([here[name] for name in STORED_ROW.names], schema=STORED_ROW)
 
 

@@ -19,13 +19,19 @@ from domain.guards import NEAR_DUPLICATE
 _DAY = "coalesce({0}.ordered_on, ({0}.created_at at time zone 'Asia/Tokyo')::date)"
 _COUNTS = """o.cancelled_at is null and coalesce(p.state, 'planned') not in ('rejected', 'cancelled')"""
 
+# One pass over the index for all of them, and mostly the end of it: a look for each of 10,000 takes half as long again.
+_ALIKE = text("""
+    select likeness from orders
+    where likeness = any(array(select likeness from orders where batch_id = :b and likeness is not null))
+    group by likeness having count(*) > 1""")
+
 # The last one before it, by the index: where thousands are alike (a gift to every colleague) the first look ends it.
 # In the order of the index: neighbours lie in the same pages.
 _FIND = text(f"""
     insert into near_duplicates (order_id, batch_id, import_row_number, alike_order_id, days_apart)
     select n.order_id, n.batch_id, n.import_row_number, e.order_id, e.apart
     from (select order_id, batch_id, import_row_number, likeness, ordered_on, created_at from orders
-          where batch_id = :b and likeness is not null order by likeness) n cross join lateral (
+          where batch_id = :b and likeness = any(:alike) order by likeness) n cross join lateral (
         select o.order_id, abs({_DAY.format("o")} - {_DAY.format("n")}) as apart
         from orders o left join payments p on p.order_id = o.order_id
         where o.likeness = n.likeness and o.order_id < n.order_id and {_COUNTS}
@@ -47,7 +53,8 @@ def find(tx: Connection, batch_id: str, days: int) -> int:
     """Write down which orders of the batch resemble an earlier one, at most ``days`` apart: the number of those."""
     if days <= 0:
         return 0
-    return tx.execute(_FIND, {"b": batch_id, "days": days}).rowcount
+    alike = list(tx.execute(_ALIKE, {"b": batch_id}).scalars())
+    return tx.execute(_FIND, {"b": batch_id, "days": days, "alike": alike}).rowcount if alike else 0
 
 
 def hold(tx: Connection, batch_id: str) -> None:
