@@ -18,7 +18,6 @@ import os
 import struct
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from itertools import islice
 from typing import NamedTuple
 
 from cryptography.exceptions import InvalidTag
@@ -106,6 +105,13 @@ class IndexKeys(NamedTuple):
         return "IndexKeys()"
 
 
+class SealedRows(NamedTuple):
+    """Rows, each encrypted as it is taken. None may be committed before ``keep_keys`` put their keys on the disk."""
+
+    rows: Iterator[bytes]
+    keep_keys: Callable[[], None]
+
+
 def key_id_of(sealed: bytes) -> str | None:
     """Which master key sealed this; None where none did."""
     return sealed[1 : 1 + _ID_BYTES].hex() if sealed[:1] == MASTER_KEY and len(sealed) > _ID_BYTES else None
@@ -162,19 +168,30 @@ class Vault:
 
     def seal_rows(
         self, batch_id: str, first_row_number: int, rows: Sequence[bytes], people: Sequence[bytes] = ()
-    ) -> Iterator[bytes]:
+    ) -> list[bytes]:
         """Encrypt rows that follow each other, the cells of each joined by NUL, each with a key of its own.
 
         ``people`` are their mail addresses, folded (``domain/people.py``), empty where there is none: by them a
-        person's rows are found again. The keys are on the disk before the last row comes out: nothing may be committed
-        that was not taken to its end. Not before the first, so that a server stores rows meanwhile.
+        person's rows are found again. The keys are on the disk.
         """
-        assert self._sheets is not None
+        sealed = self.sealed_rows(batch_id, first_row_number, rows, people)
+        made = list(sealed.rows)
+        sealed.keep_keys()
+        return made
+
+    def sealed_rows(
+        self, batch_id: str, first_row_number: int, rows: Sequence[bytes], people: Sequence[bytes] = ()
+    ) -> SealedRows:
+        """The same one by one, so that a server stores rows while others are sealed and the keys are kept."""
         sheet, mixed = Sheet.made(batch_id, first_row_number, rows)
-        sealed = sheet.sealed(mixed, OWN_KEY + sheet.sheet_id)
-        yield from islice(sealed, max(0, len(rows) - 1))
-        self._sheets.write(sheet.indexed(people) if people else sheet, self._newest)
-        yield from sealed
+        return SealedRows(
+            sheet.sealed(mixed, OWN_KEY + sheet.sheet_id),
+            lambda: self._keep(sheet.indexed(people) if people else sheet),
+        )
+
+    def _keep(self, sheet: Sheet) -> None:
+        assert self._sheets is not None
+        self._sheets.write(sheet, self._newest)
 
     def open_cells(self, batch_id: str, import_row_number: int, sealed: bytes) -> list[str]:
         """Decrypt the cells of one row.

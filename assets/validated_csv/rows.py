@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
-from itertools import islice, pairwise
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -26,27 +27,36 @@ from domain.states import RowState
 from resources.database.row_storage import STORED_ROW
 from resources.encryption import Vault
 
-_KEYED_AT_ONCE = 2_000
+_KEYED_AT_ONCE = 1_000
 _NOTHING_BETWEEN = arrow.scalar("", arrow.large_string())
 
 
-def stored_rows(
-    batch_id: str, client: str, table: SourceTable, validation: Validation, vault: Vault
-) -> Iterator[arrow.RecordBatch]:
-    """Every row of the file in its order, as ``STORED_ROW``, some at a time.
+@dataclass(frozen=True, slots=True)
+class StoredRows:
+    """The rows of a part in their order, as ``STORED_ROW``, some at a time: the server stores them meanwhile.
 
-    While the next are sealed, the server stores the last.
+    None may be committed before ``keep_keys`` has put the keys of all of them on the disk.
     """
-    columns = {**_of_all(table, validation), **_of_accepted(client, table, validation)}
+
+    parts: Iterator[arrow.RecordBatch]
+    keep_keys: Callable[[], None]
+
+
+def stored_rows(batch_id: str, client: str, table: SourceTable, validation: Validation, vault: Vault) -> StoredRows:
+    """Every row of the file."""
     cells = table.cells.joined.cast(arrow.large_binary()).to_pylist()
-    sealed = vault.seal_rows(batch_id, table.rows_before + 1, cells, _people(table, validation))
-    # The last row comes by itself, for before it the keys of all are written: meanwhile the server stores the others.
-    rows = table.row_count
-    bounds = sorted({*range(0, rows, _KEYED_AT_ONCE), max(rows - 1, 0), rows})
-    for start, end in pairwise(bounds):
-        here = {name: column.slice(start, end - start) for name, column in columns.items()}
+    sealed = vault.sealed_rows(batch_id, table.rows_before + 1, cells, _people(table, validation))
+    return StoredRows(_parts(client, table, validation, vault, sealed.rows), sealed.keep_keys)
+
+
+def _parts(
+    client: str, table: SourceTable, validation: Validation, vault: Vault, sealed: Iterator[bytes]
+) -> Iterator[arrow.RecordBatch]:
+    columns = {**_of_all(table, validation), **_of_accepted(client, table, validation)}
+    for start in range(0, table.row_count, _KEYED_AT_ONCE):
+        here = {name: column.slice(start, _KEYED_AT_ONCE) for name, column in columns.items()}
         here["likeness"] = _likenesses(here["likeness"], vault)
-        here["cells"] = _typed("cells", list(islice(sealed, end - start)))
+        here["cells"] = _typed("cells", list(islice(sealed, _KEYED_AT_ONCE)))
         yield arrow.record_batch([here[name] for name in STORED_ROW.names], schema=STORED_ROW)
 
 
@@ -92,9 +102,10 @@ def _of_accepted(client: str, table: SourceTable, validation: Validation) -> dic
     typed = {name: _typed(name, column) for name, column in values.items()}
     typed["likeness"] = arrow.array(orders.described, arrow.large_binary())
     rows = accepted["import_row_number"].to_numpy() - table.rows_before - 1
-    state = np.full(table.row_count, RowState.REJECTED.value)
-    state[rows] = RowState.ACCEPTED.value
-    return {"state": _typed("state", state)} | _placed(typed, rows, table.row_count)
+    is_accepted = np.zeros(table.row_count, dtype=bool)
+    is_accepted[rows] = True
+    state = compute.if_else(is_accepted, *(arrow.scalar(of.value, STORED_ROW.field("state").type) for of in RowState))
+    return {"state": state} | _placed(typed, rows, table.row_count)
 
 
 def _typed(name: str, values: Any) -> arrow.Array:

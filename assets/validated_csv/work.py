@@ -117,7 +117,7 @@ def _store(tx: Connection, batch: Batch, file: JudgedFile, vault: Vault, test_sy
     for part in file.parts():
         refuse_deidentified(part.table.header, installation, test_system=test_system)
         rows = stored_rows(batch.batch_id, batch.client, part.table, part.validation, vault)
-        row_storage.store(tx, batch.batch_id, rows)
+        row_storage.store(tx, batch.batch_id, rows.parts, rows.keep_keys)
     if file.repaired is None:
         refuse_without_totals(file.last.profile, file.beside, batch.source_name)
     if file.last.sha256 != batch.file_sha256:

@@ -59,7 +59,7 @@ def unfit_value_in_copy(tx: Connection) -> None:
 def copied(tx: Connection, **row: object) -> None:
     """A row that breaks a rule of its table, or of which a value is none."""
     whole = {"line_number": 1, "state": "rejected", "cells": CANARY.encode(), "order_number": CANARY, **row}
-    row_storage.store(tx, "none", [arrow.RecordBatch.from_pylist([whole], schema=row_storage.STORED_ROW)])
+    row_storage.store(tx, "none", [arrow.RecordBatch.from_pylist([whole], schema=row_storage.STORED_ROW)], lambda: None)
 
 
 WORKS = [

@@ -31,7 +31,7 @@ def vault(tmp_path: Path) -> Vault:
 
 
 def sealed(vault: Vault, row: bytes = ROW) -> bytes:
-    return next(vault.seal_rows("b", 1, [row]))
+    return vault.seal_rows("b", 1, [row])[0]
 
 
 def test_what_was_sealed_opens_again(vault: Vault):
@@ -39,7 +39,7 @@ def test_what_was_sealed_opens_again(vault: Vault):
 
 
 def test_rows_sealed_at_once_open_one_by_one_each_at_its_place_only(vault: Vault):
-    made = list(vault.seal_rows("b", 5, [ROW, b"x", b"x", b""]))
+    made = vault.seal_rows("b", 5, [ROW, b"x", b"x", b""])
 
     assert [vault.open_cells("b", number, value) for number, value in enumerate(made, start=5)] == [
         CELLS,
@@ -107,7 +107,7 @@ def test_another_key_opens_nothing(vault: Vault, tmp_path: Path):
 
 def test_a_destroyed_key_is_gone_and_not_only_said_to_be(vault: Vault, tmp_path: Path):
     """Whoever takes the word away that the row is erased still has nothing to combine it with."""
-    made = list(vault.seal_rows("b", 1, [ROW, ROW, ROW]))
+    made = vault.seal_rows("b", 1, [ROW, ROW, ROW])
     sheets = KeySheets(tmp_path / "sheets")
     sheet_id = sheets.of_batch("b")[0]
     before = (tmp_path / "sheets" / "b" / f"{sheet_id.hex()}.sheet").open("rb")
@@ -129,7 +129,7 @@ def test_the_blind_index_finds_a_person_within_its_sheet_alone(vault: Vault, tmp
     """Two sheets do not tell that they have a customer in common."""
     people = [folded_mail("Ａ@example.jp"), b"", folded_mail("b@example.jp"), folded_mail(" a@EXAMPLE.jp")]
     for batch in ("b", "c"):
-        list(vault.seal_rows(batch, 5, [ROW] * 4, people))
+        vault.seal_rows(batch, 5, [ROW] * 4, people)
     sheets = KeySheets(tmp_path / "sheets")
     one, two = (vault.sheet(batch, sheets.of_batch(batch)[0]) for batch in ("b", "c"))
 
