@@ -36,7 +36,7 @@ from resources.batch_files import BatchFiles
 from resources.database.database import Database
 from resources.encryption import Vault
 
-REPEATS = 7
+REPEATS = 15
 _BARE_COLUMNS = (
     "batch_id, csv_source, import_row_number, client, order_number, item_code, item_name, quantity, amount, ordered_on,"
     " likeness"

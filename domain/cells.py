@@ -72,7 +72,8 @@ def may_ask(column: str, octets: bytes) -> bool:
         return any(sign in octets for sign in _SIGNS_OF_WORDS)
     if column in _CODED and octets.isascii():
         lower = octets.lower()
-        return any(sign in lower for sign in _SIGNS_OF_DAMAGE)
+        there = set(lower.translate(None, b"0123456789"))  # mostly few: then few signs have to be searched for
+        return any(there.issuperset(sign) and sign in lower for sign in _SIGNS_OF_DAMAGE)
     return True
 
 

@@ -131,7 +131,7 @@ def _days(profile: ClientProfile, guards: GuardLimits) -> int:
 
 def _alike(database: Database, vault: Vault, checked: Validation, client: str, days: int) -> int:
     """Orders that resemble one before them in the file, or one that is there already."""
-    rows = zip(orders_of_rows(checked, client).described, _python_days(checked), strict=True)
+    rows = zip(orders_of_rows(checked, client).described.to_pylist(), _python_days(checked), strict=True)
     described = [(order, day) for order, day in rows if order is not None]
     likenesses = vault.likenesses([order for order, _ in described])
     orders = [Likely(likeness, day) for likeness, (_, day) in zip(likenesses, described, strict=True)]

@@ -40,22 +40,19 @@ def described_rows(client: str, rows: pd.DataFrame) -> Iterator[Described]:
     yield from zip(*(column.to_pylist() for column in _columns(client, rows)), strict=True)
 
 
-def described_orders(client: str, rows: pd.DataFrame) -> list[bytes]:
+def described_orders(client: str, rows: pd.DataFrame) -> arrow.LargeBinaryArray:
     """Where each row is an order: what `described_order` says of it, of all at once."""
     who, item = _columns(client, rows)
     jpy = compute.cast(arrow.array(rows["amount_jpy"]), arrow.large_string())
     between = arrow.scalar(_BETWEEN_ITEMS, arrow.large_string())
-    octets: list[bytes] = (
-        compute.binary_join_element_wise(who, jpy, item, between).cast(arrow.large_binary()).to_pylist()
-    )
-    return octets
+    return compute.binary_join_element_wise(who, jpy, item, between).cast(arrow.large_binary())
 
 
 def _columns(client: str, rows: pd.DataFrame) -> tuple[arrow.LargeStringArray, arrow.LargeStringArray]:
     item = folded(rows["item_code"])
     nameless = compute.equal(item, "")
     if compute.any(nameless).as_py():
-        item = compute.if_else(nameless, folded(rows["item_name"]), item)
+        item = compute.replace_with_mask(item, nameless, folded(arrow.array(rows["item_name"]).filter(nameless)))
     quantity = compute.fill_null(compute.cast(arrow.array(rows["quantity"], arrow.int64()), arrow.large_string()), "")
     who = _joined(arrow.scalar(client, arrow.large_string()), folded(rows["customer_name"]), folded(rows["email"]))
     return who, _joined(item, quantity)

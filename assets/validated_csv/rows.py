@@ -95,12 +95,13 @@ def _of_accepted(client: str, table: SourceTable, validation: Validation) -> dic
         "quantity": accepted["quantity"],
         "amount": accepted["amount_jpy"],
         "ordered_on": accepted["ordered_on"].to_numpy().astype("datetime64[D]"),  # NaT becomes null
+    }
+    typed = {name: _typed(name, column) for name, column in values.items()} | {
         "order_row": orders.first_rows,
         "order_amount": orders.amounts_jpy,
-        "items": [items and json.dumps(items) for items in orders.items],
+        "items": orders.items,
+        "likeness": orders.described,
     }
-    typed = {name: _typed(name, column) for name, column in values.items()}
-    typed["likeness"] = arrow.array(orders.described, arrow.large_binary())
     rows = accepted["import_row_number"].to_numpy() - table.rows_before - 1
     is_accepted = np.zeros(table.row_count, dtype=bool)
     is_accepted[rows] = True

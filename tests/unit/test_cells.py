@@ -15,7 +15,7 @@ from domain.cells import PLAIN_RULES, CellReader, ValueRules, join_parts, read_c
 from domain.columns import NAMES
 from domain.headers import Source
 from domain.values.amounts import Thousands
-from domain.values.days import DateOrder
+from domain.values.days import NAMES_OF_MONTHS, DateOrder
 from domain.values.reading import ReadingRule, code_of
 
 RULES = st.builds(ValueRules, st.none() | st.sampled_from(DateOrder), st.sampled_from(Thousands))
@@ -44,7 +44,7 @@ def test_whole_columns_are_read_as_single_cells_are(cells: list[str], rules: Val
     as_single_cells(cells, rules)
 
 
-@pytest.mark.parametrize("cell", OFFICE)
+@pytest.mark.parametrize("cell", [*OFFICE, *(f"3-{month}" for month in NAMES_OF_MONTHS)])
 def test_a_column_of_one_cell_is_read_too(cell: str):
     """Whole columns are passed over by their octets: no other cell may be why this one is looked at."""
     as_single_cells([cell], PLAIN_RULES)
