@@ -195,12 +195,19 @@ class Importer:
 
 
 def _end(worker: subprocess.Popen[bytes]) -> None:
-    """Let a worker finish what it is writing down; one that was interrupted gets the same signal."""
+    """Let a worker finish what it is writing down; one that was interrupted, or takes too long, is told to."""
     interrupted = sys.exc_info()[0] is not None
-    if interrupted and worker.poll() is None:
-        worker.terminate()
+    if not interrupted and _ended(worker):
+        return
+    worker.terminate()
+    if not _ended(worker):
+        worker.kill()
+        worker.wait()
+
+
+def _ended(worker: subprocess.Popen[bytes]) -> bool:
     try:
         worker.wait(_STOP_SECONDS)
     except subprocess.TimeoutExpired:
-        worker.kill()
-        worker.wait()
+        return False
+    return True
