@@ -12,6 +12,7 @@ from pathlib import Path
 from domain.identity import DEFAULT_CLIENT
 from resources import side_files
 from resources.file_labels import is_ignored
+from resources.regular_files import is_being_written
 
 Memory = dict[str, list[int]]
 
@@ -49,6 +50,8 @@ class Look:
 def look(import_dir: Path, memory: Mapping[str, list[int]], settle_seconds: float, now: float) -> Look:
     """The files that no longer change, oldest first: size, time and inode as at the last look, and of some age.
 
+    Not one that somebody has open for writing: an upload that stalls looks finished, and its last row may be cut.
+
     ``memory`` holds only the files still lying there, under hashes of their names, so that it may be shown anywhere.
     What cannot be looked at is passed over and never disturbs the others.
     """
@@ -62,7 +65,8 @@ def look(import_dir: Path, memory: Mapping[str, list[int]], settle_seconds: floa
             key = hashlib.blake2b(os.fsencode(file.path), digest_size=9).hexdigest()
             lying[key] = seen
             # Its time may lie ahead, by another clock: two looks alike say enough then.
-            if memory.get(key) == seen and abs(now - file.mtime_ns / 1e9) >= settle_seconds:
+            is_old = abs(now - file.mtime_ns / 1e9) >= settle_seconds
+            if memory.get(key) == seen and is_old and not is_being_written(file.path):
                 quiet.add(file.path)
         orders, without = _with_their_totals(files)
         settled += [file for file in orders if quiet.issuperset((file.path, *file.sides))]

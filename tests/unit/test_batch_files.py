@@ -5,6 +5,8 @@ import json
 import os
 import resource
 import stat
+import sys
+import threading
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,6 +18,7 @@ from resources import batch_files as module
 from resources.batch_files import BatchFiles, FileChanged
 from resources.file_labels import safe_label
 from resources.import_folder import DroppedFile
+from resources.regular_files import is_being_written
 
 BATCH = "20260401-acme-0123456789ab"
 DATA = b"order_number\nA-1\n"
@@ -73,6 +76,41 @@ def test_a_file_is_taken_when_two_looks_agree_and_it_has_some_age(files: BatchFi
 
     assert [(file.path, file.client) for file in settled(files)] == [(path, "acme")]
     assert settled(files, settle_seconds=5_000) == []
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="no other system tells who has a file open")
+@pytest.mark.parametrize("mode", ["ab", "r+b"])
+def test_a_file_that_somebody_still_has_open_for_writing_is_waited_for(files: BatchFiles, mode: str):
+    """An upload that stalls keeps its size for long, and its last row may be cut in the middle of an amount."""
+    path = drop(files)
+    other = drop(files, "other.csv")
+
+    with path.open(mode), other.open("rb"):
+        stalled = [file.path for file in settled(files)]
+
+    assert stalled == [other]
+    assert {file.path for file in settled(files)} == {path, other}
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="no other system tells who has a file open")
+def test_whoever_opens_a_file_while_it_is_looked_at_is_served_and_nobody_is_killed(tmp_path: Path):
+    """Looking asks the system for a lease, which a writer breaks: with a signal that ends us, had we not chosen it."""
+    path = tmp_path / "orders.csv"
+    path.touch()
+    over = threading.Event()
+
+    def write() -> None:
+        while not over.is_set():
+            with path.open("ab") as file:
+                file.write(b"x")
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    seen = {is_being_written(path) for _ in range(2_000)}
+    over.set()
+    writer.join()
+
+    assert seen == {True, False}
 
 
 @pytest.mark.parametrize("change", [lambda p: p.write_bytes(DATA * 2), lambda p: os.utime(p, (1_001, 1_001))])
