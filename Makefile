@@ -28,7 +28,7 @@ up: setup ## Run everything until Ctrl-C: database, services, Dagster UI, watche
 
 test: setup-dev ## Run the whole test suite (a part of it: ARGS=tests/unit)
 ifeq ($(ARGS),)
-	@$(PY) -m pytest -n 3 --dist loadfile --no-loadscope-reorder -m "not alone"
+	@$(PY) -m pytest -n 4 --dist loadfile --no-loadscope-reorder -m "not alone"
 	@$(PY) -m pytest -m alone
 else
 	@$(PY) -m pytest $(ARGS)
