@@ -147,9 +147,9 @@ def _runs(rows: Sequence[tuple[int, bytes]]) -> Iterator[list[tuple[int, bytes]]
 
 
 def _rewrap(vault: Vault, sheets: KeySheets, batch_id: str, sheet_id: bytes) -> bool:
-    if _key_of(sheets, batch_id, sheet_id) in (vault.key_id, ""):
-        return False
     with sheets.changing(batch_id):
+        if _key_of(sheets, batch_id, sheet_id) in (vault.key_id, ""):
+            return False
         old = vault.master_of(sheets.head(batch_id, sheet_id))
         sheets.rewrap(batch_id, sheet_id, old, vault.newest)
     return True

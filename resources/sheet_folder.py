@@ -24,6 +24,7 @@ from resources.regular_files import sync_folder
 _NAME = re.compile(r"[0-9a-f]{16}\.sheet")
 _ERASURES = ".erasures.jsonl"
 _DESTROYED = "destroyed"
+_HALF = ".part"
 _BATCH_ID = re.compile(r"\w[\w\-]{0,99}")
 
 
@@ -42,6 +43,7 @@ class KeySheets:
         with _our_errors():
             folder = self._folder_of(sheet.batch_id)
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with self.changing(sheet.batch_id), _our_errors():
             self._put(folder, _name(sheet.sheet_id), sheet.as_file(master))
 
     def version(self, batch_id: str, sheet_id: bytes) -> tuple[int, int]:
@@ -97,11 +99,18 @@ class KeySheets:
 
     @contextmanager
     def changing(self, batch_id: str) -> Iterator[None]:
-        """Be the only one who replaces sheets of a batch; a killed process lets go by itself."""
+        """Be the only one who changes sheets of a batch; a killed process lets go by itself.
+
+        What one left half written goes: it may hold keys that are to be destroyed.
+        """
+        folder = self._folder_of(batch_id)
         with _our_errors():
-            descriptor = os.open(self._folder_of(batch_id), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX)
+            with _our_errors():
+                for half in folder.glob(f".*{_HALF}"):
+                    _destroy(half)
             yield
         finally:
             os.close(descriptor)
@@ -122,22 +131,22 @@ class KeySheets:
 
     def destroy_batch(self, batch_id: str) -> int:
         """Destroy every sheet of a batch: none of its rows is ever opened again. How many there were."""
-        sheets = self.of_batch(batch_id)
+        folder = self._folder_of(batch_id)
         with _our_errors():
-            self._folder_of(batch_id).mkdir(parents=True, exist_ok=True, mode=0o700)
-            self._put(self._folder_of(batch_id), _DESTROYED, [])
+            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with self.changing(batch_id), _our_errors():
+            self._put(folder, _DESTROYED, [])
+            sheets = self.of_batch(batch_id)
             for sheet_id in sheets:
-                path = self._folder_of(batch_id) / _name(sheet_id)
-                with open(path, "rb+", buffering=0) as file:
-                    path.unlink()
-                    _write_over(file.fileno())
+                _destroy(folder / _name(sheet_id))
         return len(sheets)
 
     # -- erasures -----------------------------------------------------------------------------------------------------
 
     def note_erasure(self, number: int, rows: Mapping[str, Sequence[int]]) -> None:
         """Write down beside the keys that these were destroyed: the database may come back from a backup."""
-        line = json.dumps({"erasure": number, "rows": {batch: list(found) for batch, found in rows.items()}}) + "\n"
+        told = json.dumps({"erasure": number, "rows": {batch: list(found) for batch, found in rows.items()}})
+        line = f"\n{told}\n"  # begun anew: the last one may have been cut off
         with _our_errors():
             self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
             flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
@@ -165,7 +174,7 @@ class KeySheets:
         return self.folder / batch_id
 
     def _put(self, folder: Path, name: str, pieces: Iterable[bytes]) -> None:
-        half = folder / f".{name}.{os.urandom(6).hex()}.part"
+        half = folder / f".{name}.{os.urandom(6).hex()}{_HALF}"
         descriptor = os.open(half, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         with os.fdopen(descriptor, "wb") as file:
             file.writelines(pieces)
@@ -179,6 +188,12 @@ def _write_over(descriptor: int) -> None:
     """Zeros in place of what a file held. What a medium keeps besides is still sealed under a master key."""
     os.pwrite(descriptor, bytes(os.fstat(descriptor).st_size), 0)
     os.fsync(descriptor)
+
+
+def _destroy(path: Path) -> None:
+    with open(path, "rb+", buffering=0) as file:
+        path.unlink()
+        _write_over(file.fileno())
 
 
 def _name(sheet_id: bytes) -> str:

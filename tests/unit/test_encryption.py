@@ -9,6 +9,7 @@ import shlex
 import stat
 import sys
 import threading
+from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 
 import pytest
@@ -123,6 +124,53 @@ def test_a_destroyed_key_is_gone_and_not_only_said_to_be(vault: Vault, tmp_path:
     assert unsaid.opened(2, made[1][9:]) != ROW
     assert set(before.read()) == {0}  # what the file was is written over
     before.close()
+
+
+@pytest.mark.parametrize("how", ["one row", "the batch"])
+def test_keys_that_a_killed_process_left_half_written_are_destroyed_too(vault: Vault, tmp_path: Path, how: str):
+    """Sealing them under another master key writes all of them; killed there, they would outlive their destruction."""
+    vault.seal_rows("b", 1, [ROW, ROW, ROW])
+    sheets = KeySheets(tmp_path / "sheets")
+    [whole] = (tmp_path / "sheets" / "b").iterdir()
+    half = whole.with_name(f".{whole.name}.0123456789ab.part")
+    half.write_bytes(whole.read_bytes())
+    opened = half.open("rb")
+
+    if how == "the batch":
+        sheets.destroy_batch("b")
+    else:
+        with sheets.changing("b"):
+            sheets.destroy(vault.sheet("b", sheets.of_batch("b")[0]), [2], vault.newest)
+
+    assert not half.exists()
+    assert set(opened.read()) == {0}
+    opened.close()
+
+
+def test_nobody_seals_a_sheet_anew_while_its_batch_is_destroyed(vault: Vault, tmp_path: Path):
+    """It would be there again afterwards, with every key."""
+    vault.seal_rows("b", 1, [ROW])
+    sheets = KeySheets(tmp_path / "sheets")
+    [sheet_id] = sheets.of_batch("b")
+    with ThreadPoolExecutor(1) as beside:
+        with sheets.changing("b"):
+            destroyed = beside.submit(sheets.destroy_batch, "b")
+            assert wait([destroyed], 0.3).not_done
+            sheets.rewrap("b", sheet_id, vault.newest, MasterKey(os.urandom(32)))
+        assert destroyed.result(30) == 1
+
+    assert sheets.of_batch("b") == []
+
+
+def test_an_erasure_is_noted_behind_one_that_was_cut_off(tmp_path: Path):
+    sheets = KeySheets(tmp_path / "sheets")
+    sheets.note_erasure(1, {"b": [2]})
+    noted = tmp_path / "sheets" / ".erasures.jsonl"
+    noted.write_text(noted.read_text() + '{"erasure": 2, "ro')
+
+    sheets.note_erasure(2, {"b": [3]})
+
+    assert sheets.erasures() == {1: {"b": [2]}, 2: {"b": [3]}}
 
 
 def test_the_blind_index_finds_a_person_within_its_sheet_alone(vault: Vault, tmp_path: Path):
