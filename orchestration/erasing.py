@@ -247,6 +247,7 @@ def destroy_keys(of: Installed, batch_id: str, rows: Sequence[int]) -> None:
 
 def _redact_archive(of: Installed, batch_id: str) -> None:
     """Of a text the records of erased rows; a workbook is destroyed as a whole: its cells stand in many places."""
+    of.files.remove_half_copy(batch_id)
     archived = of.files.archived(batch_id)
     if archived is None or archived.name == ERASED_ARCHIVE:
         return

@@ -135,7 +135,7 @@ class BatchFiles:
     def _archive(self, path: Path, batch_id: str, sha256: bytes) -> tuple[Path, os.stat_result]:
         folder = self.batch_dir(batch_id)
         final = folder / f"{_SOURCE}{extension(path.name, '.csv')}"
-        half = folder / ".source.part"
+        half = folder / _HALF_SOURCE
         with _our_errors(), _only_one(folder):
             half.unlink(missing_ok=True)
             # Copied, never renamed: a program that still has the dropped file open must not write into the archive.
@@ -153,6 +153,12 @@ class BatchFiles:
         if digest(existing) != sha256:
             raise InvariantBroken("FILE-ARCHIVE-CHANGED", batch=batch_id)
         return existing, status
+
+    def remove_half_copy(self, batch_id: str) -> None:
+        """Remove what a killed process left of the dropped file, if it did."""
+        folder = self.batch_dir(batch_id)
+        with _our_errors(), _only_one(folder):
+            (folder / _HALF_SOURCE).unlink(missing_ok=True)
 
     def archive_totals(self, path: Path, batch_id: str) -> ArchivedTotals:
         """Keep a file of totals with its batch; it stays where it is until it is dropped.
@@ -264,6 +270,7 @@ def _entries(folder: Path) -> list[Path]:
 
 
 _SOURCE = "source"
+_HALF_SOURCE = f".{_SOURCE}.part"
 _ORIGIN = ".origin.json"  # which dropped file the archive was made of, until that is gone
 _BATCH_ID = re.compile(r"\w[\w\-]{0,99}")
 

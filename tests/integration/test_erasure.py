@@ -107,14 +107,16 @@ def test_nothing_of_the_person_is_left_and_every_row_is_accounted_for(of: Instal
 
 
 def test_what_a_killed_writer_left_goes_too(of: Installed, finished: str) -> None:
-    """Half a list of readings, of whom nothing is left to read."""
+    """Half a list of readings, of whom nothing is left to read; half a copy of the file, taken twice at once."""
     folder = of.files.report_dir(finished)
+    (folder.parent / ".source.part").write_text(PERSON["email"], encoding="utf-8")
     for name in ("readings.csv", "changes.csv", "errors.csv", "repair.tsv", "repair.xlsx"):
         (folder / f".{name}.part").write_text(PERSON["email"], encoding="utf-8")
 
     erase(of)
 
-    assert [path.name for path in folder.iterdir() if path.name.startswith(".")] == []
+    left = [*folder.iterdir(), *folder.parent.iterdir()]
+    assert [path.name for path in left if path.name.startswith(".")] == []
 
 
 def test_the_trail_is_whole_and_tells_who_why_and_which_rows(
