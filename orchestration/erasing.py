@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 
 from sqlalchemy import Connection
 
@@ -226,7 +227,7 @@ def carry_out(of: Installed, number: int) -> None:
             pass
         destroy_keys(of, batch_id, rows[batch_id])
     for batch_id in rows:
-        _redact_archive(of, batch_id)
+        _redact_archives(of, batch_id)
         of.database.run(partial(erasures.forget_fingerprints, batch_id=batch_id, rows=rows[batch_id]))
     _destroy_copies(of, list(rows))
     for batch_id in rows:
@@ -245,13 +246,15 @@ def destroy_keys(of: Installed, batch_id: str, rows: Sequence[int]) -> None:
                 of.sheets.destroy(sheet, rows, of.vault.newest)
 
 
-def _redact_archive(of: Installed, batch_id: str) -> None:
+def _redact_archives(of: Installed, batch_id: str) -> None:
     """Of a text the records of erased rows; a workbook is destroyed as a whole: its cells stand in many places."""
     of.files.remove_half_copy(batch_id)
-    archived = of.files.archived(batch_id)
-    if archived is None or archived.name == ERASED_ARCHIVE:
-        return
+    for archived in of.files.archives(batch_id):
+        if archived.name != ERASED_ARCHIVE:
+            _redact_archive(of, batch_id, archived)
 
+
+def _redact_archive(of: Installed, batch_id: str, archived: Path) -> None:
     def read(tx: Connection) -> tuple[Batch, list[int]]:
         return batches.get(tx, batch_id), erasures.lines_of_erased(tx, batch_id)
 

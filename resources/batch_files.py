@@ -95,7 +95,11 @@ class BatchFiles:
 
     def archived(self, batch_id: str) -> Path | None:
         """The archived file of a batch, or None."""
-        return next(iter(sorted(self._folder_of(batch_id).glob(f"{_SOURCE}.*"))), None)
+        return next(iter(self.archives(batch_id)), None)
+
+    def archives(self, batch_id: str) -> list[Path]:
+        """The same, with one beside it that was to be destroyed: the kill came first, or a backup brought it back."""
+        return sorted(self._folder_of(batch_id).glob(f"{_SOURCE}.*"))
 
     def batch_names(self) -> list[str]:
         """The batches whose files are archived here."""

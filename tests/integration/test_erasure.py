@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 
 from assets.batch_report.work import close_batch, write_repair_files, write_report
+from assets.validated_csv.limits import ReadingLimits
+from assets.validated_csv.work import validate_batch
 from audit.pack import verify_pack
 from audit.pack.making import Archive, pack
 from audit.verification import verify
@@ -26,6 +28,7 @@ from resources.database import books, erasures, roles
 from resources.database.connection import Actor
 from resources.database.database import Database
 from tests.integration.batches import HEADER, Installation, csv_bytes, order_row, services, work_through
+from tests.integration.repairing import write_workbook
 
 PERSON = {
     "customer_name": "消去 花子",
@@ -158,6 +161,25 @@ def test_the_archive_keeps_every_other_line_where_it_was(of: Installed, finished
     assert archived.stat().st_mode & 0o777 == 0o400
 
 
+def test_a_workbook_goes_as_a_whole_and_stays_away(of: Installed, installation: Installation) -> None:
+    """Killed with its note beside it already, or brought back beside the note by a backup of the files."""
+    rows = [HEADER, *(order_row(**row) for row in ROWS)]
+    batch = installation.admitted(write_workbook(installation.folder / "orders.xlsx", rows))
+    validate_batch(of.database, of.vault, of.files, batch, ReadingLimits())
+    operations.cancel(of.database, batch)
+    [archived] = of.files.archives(reported(of, batch))
+    workbook = archived.read_bytes()
+    number = erase(of)
+    folder = archived.parent
+    assert [path.name for path in folder.glob("source*")] == ["source.erased"]
+
+    archived.write_bytes(workbook)
+    erasing.carry_out(of, number)
+
+    assert [path.name for path in folder.glob("source*")] == ["source.erased"]
+    assert "求めによる消去" in (folder / "source.erased").read_text(encoding="utf-8-sig")
+
+
 def test_a_backup_of_the_database_brings_nobody_back(of: Installed, finished: str, installation: Installation) -> None:
     """The rows come back, their keys do not; and that the database is older is noticed, said and mended."""
     sealed = of.database.read(lambda tx: erasures.sealed_rows(tx, finished, [2]))[0][1]
@@ -193,7 +215,7 @@ def test_a_backup_of_the_keys_brings_nobody_back_unnoticed(of: Installed, finish
     of.database.read(lambda tx: erasures.refuse_undone(tx, of.sheets))
 
 
-STEPS = ["destroy_keys", "_redact_archive", "_destroy_copies", "_report_again"]
+STEPS = ["destroy_keys", "_redact_archives", "_destroy_copies", "_report_again"]
 
 
 def test_killed_in_between_it_is_finished_by_the_next(
