@@ -67,10 +67,10 @@ def make(settings: Settings, output: Path) -> Backup:
         owner_url = local_services.database(settings, held)
         migrate.upgrade(owner_url)
         with copies.snapshot(owner_url) as seen:
-            writing = backup_folder.Writing(output.absolute() / f"bulk-orders-{seen.at:%Y%m%dT%H%M%SZ}")
-            writing.begin()
+            final = output.absolute() / f"{backup_folder.NAME}{seen.at:%Y%m%dT%H%M%SZ}"
+            writing = held.enter_context(backup_folder.writing(final))
             postgres_copies.dump(owner_url, writing.dump, seen.name)
-        writing.pack(settings.home, _folders(settings))
+        writing.pack(_folders(settings))
         parts = writing.parts()
         said = {
             "version": _VERSION,
@@ -86,7 +86,7 @@ def make(settings: Settings, output: Path) -> Backup:
         manifest = Manifest(body, key.sign(body.encode()).hex())
         writing.finish(manifest)
         octets = sum(int(part["bytes"]) for part in parts.values())
-        made = Backup(writing.final, seen.at, octets, manifest.digest, seen.content.keys)
+        made = Backup(final, seen.at, octets, manifest.digest, seen.content.keys)
         _note(owner_url, made)
     return made
 

@@ -10,9 +10,11 @@ No key is in it: neither those of personal data nor the one that signs.
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
 import os
+import shutil
 import tarfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -24,6 +26,9 @@ from domain.errors import NotFound, TerminalError, TransientError
 from resources.regular_files import digest, sync_folder
 
 DUMP, FILES, MANIFEST = "database.dump", "files.tar", "backup.json"
+NAME = "bulk-orders-"
+_HALF = ".part"
+_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 _PARTS = (DUMP, FILES)
 
 
@@ -47,39 +52,67 @@ class Manifest:
         return hashlib.sha256(self.body.encode()).hexdigest()
 
 
+@contextmanager
+def writing(final: Path) -> Iterator[Writing]:
+    """A backup that is being made: whole under its name in the end, or gone, since it holds names in clear text.
+
+    What a killed one left goes first.
+
+    Raises:
+        TransientError: the folder cannot be written.
+        TerminalError: a backup of this very second is there.
+    """
+    half = final.with_name(f".{final.name}{_HALF}")
+    if final.exists():
+        raise TerminalError("SYS-BACKUP-EXISTS", folder=str(final))
+    with our_errors():
+        final.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        for left in final.parent.glob(f".{NAME}*{_HALF}"):
+            _remove_if_left(left)
+        half.mkdir(mode=0o700)
+        descriptor = os.open(half, _FOLDER)
+    try:
+        with suppress(OSError):  # on a file system without locks the half ones of killed processes stay
+            fcntl.flock(descriptor, fcntl.LOCK_SH)
+        yield Writing(half, final)
+    finally:
+        shutil.rmtree(half, ignore_errors=True)
+        os.close(descriptor)
+
+
+def _remove_if_left(half: Path) -> None:
+    """A killed process has let go of it."""
+    with suppress(FileNotFoundError):
+        descriptor = os.open(half, _FOLDER)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            return
+        finally:
+            os.close(descriptor)
+        shutil.rmtree(half)
+
+
+@dataclass(frozen=True, slots=True)
 class Writing:
-    """A backup that is being made."""
+    """A backup that is being made in ``half``, and gets the name ``final`` last."""
 
-    def __init__(self, final: Path) -> None:
-        self.final = final
-        self.half = final.with_name(f".{final.name}.part")
-
-    def begin(self) -> None:
-        """Make the folder.
-
-        Raises:
-            TransientError: it cannot be written.
-            TerminalError: a backup of this very second is there.
-        """
-        if self.final.exists():
-            raise TerminalError("SYS-BACKUP-EXISTS", folder=str(self.final))
-        with our_errors():
-            self.final.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            self.half.mkdir(mode=0o700)
+    half: Path
+    final: Path
 
     @property
     def dump(self) -> Path:
         """Where the database goes."""
         return self.half / DUMP
 
-    def pack(self, home: Path, folders: Mapping[str, Path]) -> None:
+    def pack(self, folders: Mapping[str, Path]) -> None:
         """The folders under their names, as they are now; what goes away meanwhile is left out."""
         with our_errors():
             descriptor = os.open(self.half / FILES, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
             with os.fdopen(descriptor, "wb") as file, tarfile.open(fileobj=file, mode="w") as tar:
                 for name, folder in folders.items():
                     for path in sorted(folder.rglob("*")):
-                        if path.is_file() and not path.is_symlink() and not path.name.endswith(".part"):
+                        if path.is_file() and not path.is_symlink() and not path.name.endswith(_HALF):
                             with suppress(FileNotFoundError):
                                 tar.add(path, f"{name}/{path.relative_to(folder)}", recursive=False)
                 file.flush()
@@ -158,7 +191,7 @@ def _put(tar: tarfile.TarFile, member: tarfile.TarInfo, place: Path, rest: str) 
     if ".." in Path(rest).parts or os.path.lexists(target):
         return
     target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    half = target.with_name(f".{target.name}.part")
+    half = target.with_name(f".{target.name}{_HALF}")
     source = tar.extractfile(member)
     assert source is not None
     half.unlink(missing_ok=True)
