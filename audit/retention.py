@@ -8,7 +8,7 @@ gone; in between, the next run ends what was begun. Several at once do no harm; 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime, time
 from pathlib import Path
 
@@ -122,25 +122,31 @@ def run(database: Database, keeping: Keeping) -> list[Done]:
             done.append(Done(step))
             continue
         try:
-            _do(database, keeping, step)
-            done.append(Done(step))
+            done.append(Done(replace(step, kept_by=_do(database, keeping, step))))
         except BulkOrdersError as error:
             failed.add(step.category)
             done.append(Done(step, str(error)))
     return done
 
 
-def _do(database: Database, keeping: Keeping, step: Step) -> None:
-    if step.work is Work.CLEAR:
-        _clear(database, keeping, step)
-        return
-    if step.work is Work.EMPTY:
-        _empty(database, keeping, step)
-    elif step.work is Work.DESTROY:
-        _destroy(database, keeping, step)
-    elif database.read(lambda tx: _kept_by(tx, step)) is not None:
-        return
-    elif step.work is Work.WARM:
+def _do(database: Database, keeping: Keeping, step: Step) -> str | None:
+    """What keeps it by now, although nothing did when it was planned."""
+    match step.work:
+        case Work.CLEAR:
+            return _clear(database, keeping, step)
+        case Work.EMPTY:
+            return _empty(database, keeping, step)
+        case Work.DESTROY:
+            return _destroy(database, keeping, step)
+    kept_by = database.read(lambda tx: _kept_by(tx, step))
+    if kept_by is None:
+        _move(database, keeping, step)
+    return kept_by
+
+
+def _move(database: Database, keeping: Keeping, step: Step) -> None:
+    """A month to its next tier: the same is still there."""
+    if step.work is Work.WARM:
         tablespace = keeping.rules.warm_tablespace or ""
         database.run(lambda tx: retention.move_to(tx, step.subject, tablespace))
     elif step.work is Work.EXPORT:
@@ -151,15 +157,17 @@ def _do(database: Database, keeping: Keeping, step: Step) -> None:
         _drop(database, keeping, step.subject)
 
 
-def _begun(database: Database, step: Step, begin: Callable[[Connection, str], None]) -> bool:
-    """Whether its end was begun; it is not where something keeps it by now."""
+def _begun(
+    database: Database, kept_by: Callable[[Connection], str | None], begin: Callable[[Connection], None]
+) -> str | None:
+    """Begin its end, unless something keeps it: what."""
 
-    def begin_unless_kept(tx: Connection) -> bool:
+    def begin_unless_kept(tx: Connection) -> str | None:
         retention.let_no_hold_be_set(tx)
-        if _kept_by(tx, step) is not None:
-            return False
-        begin(tx, step.subject)
-        return True
+        kept = kept_by(tx)
+        if kept is None:
+            begin(tx)
+        return kept
 
     return database.run(begin_unless_kept)
 
@@ -169,15 +177,19 @@ def _kept_by(tx: Connection, step: Step) -> str | None:
     return retention.kept_by(tx, step.category, names)
 
 
-def _clear(database: Database, keeping: Keeping, step: Step) -> None:
+def _clear(database: Database, keeping: Keeping, step: Step) -> str | None:
     """What was set aside belongs to no batch: its events are the system's."""
     before = _aside_until(keeping.rules, keeping.at)
     about = f"{step.category.value} {step.subject}"
-    if database.read(lambda tx: _aside_kept_by(tx, step.subject)) is not None:
-        return
-    database.run(lambda tx: trail.note(tx, "retention:clearing", about))
-    count = keeping.files.destroy_set_aside(step.subject, before)
-    database.run(lambda tx: trail.note(tx, "retention:cleared", f"{about} {count}"))
+    kept_by = _begun(
+        database,
+        lambda tx: _aside_kept_by(tx, step.subject),
+        lambda tx: trail.note(tx, "retention:clearing", about),
+    )
+    if kept_by is None:
+        count = keeping.files.destroy_set_aside(step.subject, before)
+        database.run(lambda tx: trail.note(tx, "retention:cleared", f"{about} {count}"))
+    return kept_by
 
 
 def _named(tx: Connection, step: Step) -> list[str]:
@@ -208,20 +220,27 @@ def _drop(database: Database, keeping: Keeping, partition: str) -> None:
     database.run(lambda tx: retention.drop_exported(tx, partition))
 
 
-def _destroy(database: Database, keeping: Keeping, step: Step) -> None:
+def _destroy(database: Database, keeping: Keeping, step: Step) -> str | None:
     manifest = read_manifest(_export_of(database, step.subject).manifest)
     if manifest is None:
         raise InvariantBroken("SYS-EXPORT-DIFFERS", partition=step.subject)
-    if _begun(database, step, retention.begin_to_destroy):
+    kept_by = _begun(database, lambda tx: _kept_by(tx, step), lambda tx: retention.begin_to_destroy(tx, step.subject))
+    if kept_by is None:
         keeping.store.remove(manifest.file)
         database.run(lambda tx: retention.end_to_destroy(tx, step.subject))
+    return kept_by
 
 
-def _empty(database: Database, keeping: Keeping, step: Step) -> None:
-    if not _begun(database, step, lambda tx, batch_id: retention.begin_to_empty(tx, step.category, batch_id)):
-        return
-    if step.category is Category.PERSONAL:
-        keeping.sheets.destroy_batch(step.subject)
-    else:
-        keeping.files.destroy(step.subject)
-    database.run(lambda tx: retention.end_to_empty(tx, step.category, step.subject))
+def _empty(database: Database, keeping: Keeping, step: Step) -> str | None:
+    kept_by = _begun(
+        database,
+        lambda tx: _kept_by(tx, step),
+        lambda tx: retention.begin_to_empty(tx, step.category, step.subject),
+    )
+    if kept_by is None:
+        if step.category is Category.PERSONAL:
+            keeping.sheets.destroy_batch(step.subject)
+        else:
+            keeping.files.destroy(step.subject)
+        database.run(lambda tx: retention.end_to_empty(tx, step.category, step.subject))
+    return kept_by

@@ -508,6 +508,32 @@ def test_files_that_were_set_aside_go_when_their_time_is_over(life: Life) -> Non
     assert life.run() == []
 
 
+def test_what_is_held_after_it_was_planned_stays_and_is_said_to_be_kept(
+    life: Life, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A batch and what was set aside: a hold that is told of is never too late."""
+    batch = life.installation.ordered(1)
+    life.installation.execute("update batches set state = 'partial', finished_at = now() where batch_id = %s", batch)
+    life.installation.files.quarantine(
+        life.installation.write([order_row()], "名簿.csv"), "shop", FileRefused("FILE-UNREADABLE")
+    )
+    life.settings = replace(Settings(home=life.settings.home), retention_personal_months=2, retention_files_months=4)
+    life.at = datetime.now(UTC).replace(day=1, year=datetime.now(UTC).year + 1)
+    planned = life.plan()
+    number = hold(life, "client", "shop")
+    monkeypatch.setattr(retention, "plan", lambda *_: planned)
+    keeping = replace(life.keeping, sheets=life.installation.sheets)
+    before = sorted(life.installation.files.home.rglob("*"))
+
+    done = retention.run(life.database, keeping)
+
+    assert {step.work.value for step in planned if step.kept_by is None} >= {"empty", "clear"}
+    assert {one.step.kept_by for one in done if one.step.subject in (batch, "shop")} == {f"hold-{number}"}
+    assert sorted(life.installation.files.home.rglob("*")) == before
+    assert life.installation.sheets.of_batch(batch) != []
+    assert life.events("retention:%") == []
+
+
 def test_a_store_that_is_away_or_unknown_gets_one_clear_error(old: Life, tmp_path: Path) -> None:
     file = tmp_path / "no folder"
     file.write_text("a file where the folder should be")
