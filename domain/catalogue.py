@@ -212,6 +212,7 @@ _RETRY_CANNOT_HELP = (
     "BATCH-ROW-ERASED",
     "BATCH-ROWS-EXPIRED",
     "BATCH-ERASE-NOBODY",
+    "BATCH-ERASE-CUT-SHORT",
     "BATCH-ERASE-HELD",
     # the trail, or the evidence of a batch, is not as it was written
     "AUDIT-CHANGED",

@@ -29,6 +29,7 @@ from resources.sheet_folder import KeySheets
 
 if TYPE_CHECKING:
     from audit.retention import Keeping
+    from orchestration.erasing import Installed
 
 
 def database_url(settings: Settings) -> str:
@@ -72,6 +73,18 @@ def key_source(settings: Settings) -> KeySource:
 def key_sheets(settings: Settings) -> KeySheets:
     """The keys of single rows."""
     return KeySheets(settings.sheets_dir)
+
+
+def installed(settings: Settings, database: Database, *, to_erase_again: bool = False) -> Installed:
+    """Everything that an erasure touches.
+
+    Raises:
+        KeyRefused: as `admitted_vault`.
+    """
+    from orchestration.erasing import Installed  # with the readers of files, which few commands have a use for
+
+    vault = admitted_vault(settings, database, to_erase_again=to_erase_again)
+    return Installed(database, vault, key_sheets(settings), open_batch_files(settings))
 
 
 def keeping(settings: Settings, at: datetime) -> Keeping:

@@ -2,7 +2,8 @@
 
 First the decision, with who and why, in one transaction with the numbers of the rows: from then on it is decided. Then,
 again and again the same, until the last step says that it is finished: keys, archives, copies, reports, fingerprints.
-Killed anywhere, `resume` does the rest; done twice, it changes nothing. What has left us is out of reach, and said.
+Killed anywhere, `resume` does the rest, or the next night; done twice, it changes nothing. What has left us is out of
+reach, and said.
 
 The same steps mend what a backup brought back: erasures of which only the database, or only the folder of keys, knows.
 """
@@ -11,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from functools import partial
 from pathlib import Path
 
@@ -76,7 +78,7 @@ def find(of: Installed, client: str, mail: str, rows: Iterable[tuple[str, int]] 
     """The rows of a person: by mail address, and those named beside; changes nothing.
 
     Raises:
-        OperationRefused: there are none.
+        OperationRefused: there are none, or none any more although an erasure was cut short.
         NotFound: a batch that is named does not exist.
     """
     slug, person = client_slug(client), folded_mail(mail)
@@ -97,8 +99,16 @@ def find(of: Installed, client: str, mail: str, rows: Iterable[tuple[str, int]] 
 
     found = of.database.read(read)
     if not found.count:
+        _refuse_cut_short(of)
         raise OperationRefused("BATCH-ERASE-NOBODY")
     return found
+
+
+def _refuse_cut_short(of: Installed) -> None:
+    """It may be theirs: whoever hears that there is nobody believes that it is done."""
+    for erasure in of.database.read(erasures.all_of):
+        if erasure.finished_at is None:
+            raise OperationRefused("BATCH-ERASE-CUT-SHORT", number=erasure.erasure_id)
 
 
 def _not_erased(tx: Connection, batch_id: str, rows: Sequence[int]) -> list[int]:
@@ -202,6 +212,15 @@ def resume(of: Installed) -> list[int]:
     numbers = of.database.read(left)
     for number in numbers:
         of.database.run(partial(_know_again, of, number))
+        carry_out(of, number)
+    return numbers
+
+
+def finish(of: Installed, decided_before: datetime) -> list[int]:
+    """Finish what was decided before a moment and is not carried out yet: whoever did it was killed. The erasures."""
+    known = of.database.read(erasures.all_of)
+    numbers = [one.erasure_id for one in known if one.finished_at is None and one.decided_at < decided_before]
+    for number in numbers:
         carry_out(of, number)
     return numbers
 

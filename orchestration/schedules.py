@@ -1,6 +1,6 @@
 """What happens by the clock: every hour all chains of the trail are anchored, every night what is over is put away."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import dagster as dg
 
@@ -8,7 +8,8 @@ from assets.boundary import stage_boundary
 from audit import retention
 from audit.anchoring import make_anchor
 from domain.errors import TransientError
-from orchestration.bindings import keeping
+from orchestration import erasing
+from orchestration.bindings import installed, keeping
 from orchestration.settings import Settings
 from resources.anchor_folder import AnchorFolder
 from resources.anchor_keys import open_signing_key
@@ -16,6 +17,7 @@ from resources.database.database import Database
 
 ANCHOR_TRAIL = "anchor_trail"
 KEEP_RECORDS = "keep_records"
+_CUT_SHORT = timedelta(hours=1)  # after that nobody is at it any more
 
 
 def anchor_schedule(settings: Settings) -> dg.ScheduleDefinition:
@@ -58,13 +60,22 @@ def retention_schedule(settings: Settings) -> dg.ScheduleDefinition:
             if failed:
                 raise TransientError("SYS-RETENTION-UNFINISHED", steps=len(failed), first=failed[0].step.subject)
 
+    @dg.op(description="Carries out erasures that were cut short. 中断した消去を最後まで実行します。")
+    def finish_erasures(context: dg.OpExecutionContext, database: dg.ResourceParam[Database]) -> None:
+        with stage_boundary():
+            finished = erasing.finish(installed(settings, database), datetime.now(UTC) - _CUT_SHORT)
+            context.add_output_metadata({"finished": len(finished)})
+
     @dg.job(name=KEEP_RECORDS, executor_def=dg.in_process_executor)
     def keep_records() -> None:
         """Put away what is over: months into cold storage, later destroyed; personal data and files of old batches.
 
-        保存期間に従って、記録を移動または廃棄します。
+        Erasures that somebody decided and that were cut short are carried out.
+
+        保存期間に従って、記録を移動または廃棄します。中断した消去も最後まで実行します。
         """
         keep()
+        finish_erasures()
 
     return dg.ScheduleDefinition(
         name=f"{KEEP_RECORDS}_daily",

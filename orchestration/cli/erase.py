@@ -49,30 +49,29 @@ def command(
 
     settings = Settings.from_environment()
     words = catalogue.words("erase", settings.language)
+    if confirm and why is None:
+        raise BulkOrdersError("SYS-COMMAND-LINE", reason="--confirm needs --why")
     with ExitStack() as held:
         of = _installed(settings, held, resume)
+        numbers = erasing.resume(of) if resume or confirm else []
+        if numbers and not as_json:
+            click.echo(words["resumed"].format(numbers=", ".join(map(str, numbers))))
         if resume:
-            numbers = erasing.resume(of)
-            told = words["resumed"].format(numbers=", ".join(map(str, numbers))) if numbers else words["nothing"]
-            click.echo(json.dumps({"resumed": numbers}) if as_json else told)
+            if as_json or not numbers:
+                click.echo(json.dumps({"resumed": numbers}) if as_json else words["nothing"])
             return
         found = erasing.find(of, client, _address(person), [_row(row) for row in rows])
         number = None
-        if confirm:
-            if why is None:
-                raise BulkOrdersError("SYS-COMMAND-LINE", reason="--confirm needs --why")
+        if why is not None and confirm:
             number = erasing.decide(of, client, found, why)
     click.echo(_as_json(found, number) if as_json else _as_text(found, number, words))
 
 
 def _installed(settings: Settings, held: ExitStack, resume: bool) -> Installed:
-    from orchestration.bindings import admitted_vault, key_sheets, open_batch_files
+    from orchestration.bindings import installed
     from orchestration.cli.connected import connected_database
-    from orchestration.erasing import Installed
 
-    database = connected_database(settings, held)
-    vault = admitted_vault(settings, database, to_erase_again=resume)
-    return Installed(database, vault, key_sheets(settings), open_batch_files(settings))
+    return installed(settings, connected_database(settings, held), to_erase_again=resume)
 
 
 def _address(person: Path | None) -> str:

@@ -8,11 +8,15 @@ import json
 import os
 import socket
 import sys
+from datetime import timedelta
 from pathlib import Path
 
+import dagster as dg
 import pytest
 
-from orchestration import operations
+from orchestration import erasing, operations, schedules
+from orchestration.definitions import build_defs
+from orchestration.settings import Settings
 from tests.e2e.commands import Office, office_with
 from tests.integration.batches import Installation, order_row
 
@@ -77,6 +81,59 @@ def test_a_person_is_erased_by_standard_input_or_a_file_and_never_named(
     said = "".join(ended.stdout + ended.stderr for ended in (asked, unsaid, done, again, resumed))
     assert MAIL.lower() not in said.lower()
     assert office.do("erase", MAIL).returncode == 2
+
+
+def cut_short(office: Office, person: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Decided, and killed before a single key was destroyed."""
+
+    class Killed(BaseException):
+        pass
+
+    def dies(*_: object) -> None:
+        raise Killed
+
+    with monkeypatch.context() as patched:
+        patched.setattr(erasing, "carry_out", dies)
+        with pytest.raises(Killed):
+            office.do("erase", "--client", "shop", "--person", person, "--confirm", "--why", "request 26-114")
+
+
+def test_an_erasure_that_was_cut_short_is_not_taken_for_done(
+    office: Office, installation: Installation, batch: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who types the same again is not told that there is nobody, while every key is still there."""
+    person = installation.folder / "person.txt"
+    person.write_text(MAIL)
+    cut_short(office, person, monkeypatch)
+
+    asked = office.do("erase", "--client", "shop", "--person", person)
+    again = office.do("erase", "--client", "shop", "--person", person, "--confirm", "--why", "request 26-114")
+
+    assert (asked.returncode, asked.stderr.split(":")[0]) == (2, "BATCH-ERASE-CUT-SHORT")
+    assert "to the end: 1" in again.stdout
+    assert (again.returncode, again.stderr.split(":")[0]) == (2, "BATCH-ERASE-NOBODY")
+    assert "No erasure is unfinished" in office.do("erase", "--resume").stdout
+
+
+def test_an_erasure_that_was_cut_short_is_finished_in_the_next_night(
+    office: Office, installation: Installation, batch: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not while somebody may still be at it."""
+    person = installation.folder / "person.txt"
+    person.write_text(MAIL)
+    cut_short(office, person, monkeypatch)
+    home = Path(office.environment["BULK_ORDERS_HOME"])
+    settings = Settings(home=home, database_url=installation.url, encryption_key=installation.key)
+    job = build_defs(settings).resolve_job_def("keep_records")
+
+    def finished_by_the_night() -> list[tuple[object, ...]]:
+        with dg.DagsterInstance.ephemeral() as instance:
+            assert job.execute_in_process(instance=instance).success
+        return installation.execute("select erasure_id from erasures where finished_at is not null")
+
+    assert finished_by_the_night() == []
+    monkeypatch.setattr(schedules, "_CUT_SHORT", timedelta())
+    assert finished_by_the_night() == [(1,)]
 
 
 @pytest.mark.parametrize("given", ["", "hanako", "\n\n"])
