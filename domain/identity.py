@@ -13,11 +13,15 @@ import re
 import unicodedata
 from collections.abc import Mapping
 from datetime import date
+from ipaddress import ip_address
+from urllib.parse import urlsplit
 
 from domain.states import EffectKind
 
 DEFAULT_CLIENT = "default"
 """The client of a file that lies in the import folder itself."""
+
+THIS_MACHINE = "localhost"
 
 _NOT_A_WORD = re.compile(r"[\W_]+")
 _SLUG_LENGTH = 32
@@ -48,6 +52,27 @@ def renewed_key(key: str, attempt: int) -> str:
     """
     digest = hashlib.sha256(f"{key}|{attempt}".encode()).digest()
     return "bo1-" + base64.b32encode(digest).decode().rstrip("=").lower()[:39]
+
+
+def service_name(url: str) -> str:
+    """What a service is known by where nobody named it: host, port and path. All services of this machine are one.
+
+    Neither scheme nor login are part of it, they may change; and what runs here, the sandbox above all, comes back at
+    another port each time.
+    """
+    parts = urlsplit(url)
+    host = (parts.hostname or "").rstrip(".")
+    where = THIS_MACHINE if _is_this_machine(host) else host
+    if parts.port not in (None, 80, 443) and where != THIS_MACHINE:
+        where += f":{parts.port}"
+    return where + parts.path.rstrip("/")
+
+
+def _is_this_machine(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == THIS_MACHINE
 
 
 def canonical_body(body: Mapping[str, object]) -> bytes:

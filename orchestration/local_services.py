@@ -99,15 +99,17 @@ def local_services(settings: Settings, report: Callable[[str], None] = lambda _:
 
 
 def _refuse_half_a_sandbox(settings: Settings) -> None:
-    """Real mails about payments that nobody made, or the other way round."""
+    """Real mails about payments that nobody made, or the other way round; nor does it pass for one that has a name."""
     given = {
         "PAYMENT_SERVICE_URL": settings.payment_service_url,
         "NOTIFICATION_SERVICE_URL": settings.notification_service_url,
+        "PAYMENT_SERVICE_NAME": settings.payment_service_name,
+        "NOTIFICATION_SERVICE_NAME": settings.notification_service_name,
     }
-    missing = [variable for variable, url in given.items() if url is None]
-    if len(missing) == 1:
-        [there] = given.keys() - missing
-        raise SettingRefused("SYS-SERVICE-MISSING", given=there, missing=missing[0])
+    there = [variable for variable, value in given.items() if value is not None]
+    missing = [url for url in ("PAYMENT_SERVICE_URL", "NOTIFICATION_SERVICE_URL") if url not in there]
+    if there and missing:
+        raise SettingRefused("SYS-SERVICE-MISSING", given=there[0], missing=missing[0])
 
 
 def _events_to_us(settings: Settings) -> list[str]:

@@ -130,9 +130,17 @@ def _services(settings: Settings) -> Services:
         raise SettingRefused("SYS-SETTING-MISSING", variable="NOTIFICATION_SERVICE_URL")
     profiles = make_profiles(settings)
     return Services(
-        PaymentService(payments_url, profiles[EffectKind.PAYMENT], settings.payment_timeout_seconds),
+        PaymentService(
+            payments_url,
+            profiles[EffectKind.PAYMENT],
+            settings.payment_timeout_seconds,
+            settings.payment_service_name,
+        ),
         NotificationService(
-            notifications_url, profiles[EffectKind.NOTIFICATION], settings.notification_timeout_seconds
+            notifications_url,
+            profiles[EffectKind.NOTIFICATION],
+            settings.notification_timeout_seconds,
+            settings.notification_service_name,
         ),
     )
 

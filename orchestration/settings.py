@@ -90,6 +90,12 @@ class Settings(RetentionSettings):
 
     payment_service_url: str | None = setting("PAYMENT_SERVICE_URL", None, "base URL; empty: the sandbox")
     notification_service_url: str | None = setting("NOTIFICATION_SERVICE_URL", None, "base URL; empty: the sandbox")
+    payment_service_name: str | None = setting(
+        "PAYMENT_SERVICE_NAME", None, "its name, kept when its address changes; empty: its host, port and path"
+    )
+    notification_service_name: str | None = setting(
+        "NOTIFICATION_SERVICE_NAME", None, "its name, kept when its address changes; empty: its host, port and path"
+    )
     payment_profile: str = setting(
         "PAYMENT_SERVICE_PROFILE", "legacy", "what the payment service can do: a profile's name or a TOML file"
     )

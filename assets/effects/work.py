@@ -18,7 +18,7 @@ from domain.errors import BatchPaused
 from domain.guards import GuardLimits, approval_reason
 from domain.restoring import UNPROVEN
 from domain.states import BatchState, EffectKind
-from resources.database import batches, books, decisions, restorations
+from resources.database import batch_services, batches, books, decisions, restorations
 from resources.database.batches import Batch
 from resources.database.books import Books
 from resources.database.database import BatchHold, Database
@@ -30,6 +30,11 @@ from resources.services.payments import PaymentService, payment_body
 ALL_KINDS = frozenset(EffectKind)
 PERSON_PAUSE = "BATCH-PAUSED-BY-PERSON"
 PAUSE_CODES = {EffectKind.PAYMENT: "BATCH-PAUSED-PAYMENTS", EffectKind.NOTIFICATION: "BATCH-PAUSED-NOTIFICATIONS"}
+
+ELSEWHERE_CODES = {
+    EffectKind.PAYMENT: "BATCH-PAYMENTS-ELSEWHERE",
+    EffectKind.NOTIFICATION: "BATCH-NOTIFICATIONS-ELSEWHERE",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +79,7 @@ class EffectWork:
                 services.notifications, limits.notifications, MailWriter(self.books().batch, vault)
             ),
         }
+        self._names = {kind: plan.service.name for kind, plan in self._plans.items()}
         self._gate = Gate(database, hold.batch_id, limits.guards)
         self._out_of_order: tuple[EffectKind, BreakerState] | None = None
         self._stopped = False
@@ -86,8 +92,8 @@ class EffectWork:
         """Work until both lanes have ended, giving progress every second and the end of each lane.
 
         Raises:
-            BatchPaused: a person or a guard on money stopped the batch, and it waits for a person; or a service is out
-                of order, and the batch is taken up again. It is `paused` then.
+            BatchPaused: a person or a guard on money stopped the batch, or it began with another service, and it waits
+                for a person; or a service is out of order, and the batch is taken up again. It is `paused` then.
         """
         self._stop_if(self._stopped_before)
         before = plan_payments(self._hold)
@@ -131,6 +137,10 @@ class EffectWork:
             raise stopped
 
     def _stopped_before(self, tx: Connection, batch: Batch) -> Pause | None:
+        elsewhere = batch_services.bind(tx, batch.batch_id, self._names)
+        if elsewhere is not None:
+            code = ELSEWHERE_CODES[elsewhere.kind]
+            return Pause(BatchPaused(code, batch=batch.batch_id, was=elsewhere.was, now=elsewhere.now))
         if EffectKind.PAYMENT not in self._selected or batch.cancel_requested:
             return None
         restored_at = restorations.waits_for(tx, batch.batch_id)

@@ -9,6 +9,7 @@ from typing import Any
 
 import httpx
 
+from domain.identity import service_name
 from domain.outcomes import LookUp, Outcome, OutcomeClass
 from domain.profiles import ServiceProfile
 from domain.states import EffectKind
@@ -31,8 +32,10 @@ class EffectService(ABC):
     id_fields: tuple[str, ...]
     done_words: frozenset[str]
 
-    def __init__(self, base_url: str, profile: ServiceProfile, timeout_seconds: float) -> None:
+    def __init__(self, base_url: str, profile: ServiceProfile, timeout_seconds: float, name: str | None = None) -> None:
+        """``name``: what it is known by, also when its address changes; without one its address is its name."""
         self.base_url = base_url
+        self.name = name or service_name(base_url)
         self.profile = profile
         self.timeout_seconds = timeout_seconds
         self._reader = AnswerReader(self.word, profile, self.id_fields, self.done_words, self._matches)

@@ -10,7 +10,15 @@ from datetime import date
 
 import pytest
 
-from domain.identity import batch_id, canonical_body, client_slug, idempotency_key, renewed_key, request_digest
+from domain.identity import (
+    batch_id,
+    canonical_body,
+    client_slug,
+    idempotency_key,
+    renewed_key,
+    request_digest,
+    service_name,
+)
 from domain.states import EffectKind
 
 DIGEST = hashlib.sha256(b"file").digest()
@@ -87,3 +95,21 @@ def test_a_renewed_key_is_another_one_and_the_same_for_whoever_renews_it():
     assert renewed == [renewed_key(old, attempt) for attempt in (3, 4, 5)]
     assert len({old, *renewed}) == 4
     assert {len(key) for key in renewed} == {len(old)}
+
+
+@pytest.mark.parametrize(
+    ("url", "name"),
+    [
+        ("https://pay.example.com", "pay.example.com"),
+        ("http://Pay.Example.com:80/", "pay.example.com"),
+        ("https://pay.example.com.:443", "pay.example.com"),
+        ("https://user:secret@pay.example.com:8443/v1/?token=secret", "pay.example.com:8443/v1"),
+        ("http://127.0.0.1:40123", "localhost"),
+        ("http://localhost:8001/pay/", "localhost/pay"),
+        ("http://[::1]:8001", "localhost"),
+        ("http://10.0.0.7:8001", "10.0.0.7:8001"),
+    ],
+)
+def test_a_service_is_known_by_where_it_is_and_not_by_how_it_is_called(url: str, name: str):
+    """TLS, a new password or another port of the sandbox make no other service of it."""
+    assert service_name(url) == name

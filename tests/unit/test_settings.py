@@ -31,6 +31,7 @@ def test_every_setting_has_a_variable_of_its_own_and_says_what_it_means():
 def test_only_the_variables_of_the_design_have_no_prefix():
     outside = {"DATABASE_URL", "IMPORT_DIR", "PAYMENT_SERVICE_URL", "NOTIFICATION_SERVICE_URL"}
     outside |= {"PAYMENT_SERVICE_PROFILE", "NOTIFICATION_SERVICE_PROFILE"}
+    outside |= {"PAYMENT_SERVICE_NAME", "NOTIFICATION_SERVICE_NAME"}
     outside |= {"PAYMENT_WEBHOOK_SECRET", "PAYMENT_WEBHOOK_SECRET_BEFORE"}
 
     assert {name for name in VARIABLES if not name.startswith("BULK_ORDERS_")} == outside
@@ -78,7 +79,12 @@ def test_a_misspelt_setting_is_refused_with_what_may_be_meant(variable: str, nea
 
 @pytest.mark.parametrize(
     ("given", "missing"),
-    [("PAYMENT_SERVICE_URL", "NOTIFICATION_SERVICE_URL"), ("NOTIFICATION_SERVICE_URL", "PAYMENT_SERVICE_URL")],
+    [
+        ("PAYMENT_SERVICE_URL", "NOTIFICATION_SERVICE_URL"),
+        ("NOTIFICATION_SERVICE_URL", "PAYMENT_SERVICE_URL"),
+        ("PAYMENT_SERVICE_NAME", "PAYMENT_SERVICE_URL"),
+        ("NOTIFICATION_SERVICE_NAME", "PAYMENT_SERVICE_URL"),
+    ],
 )
 def test_a_sandbox_never_stands_in_for_one_of_two_services(tmp_path: Path, given: str, missing: str):
     """Real mails would tell of payments that nobody made."""
