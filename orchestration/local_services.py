@@ -12,10 +12,11 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from domain import catalogue
 from domain.errors import SettingRefused, TerminalError
 from domain.profiles import load_profile
 from domain.states import EffectKind
-from orchestration import dagster_home
+from orchestration import dagster_home, parts
 from orchestration.settings import Settings
 from resources.local.postgres_server import PostgresServer
 from resources.local.sandbox_service import Kind, SandboxService
@@ -64,7 +65,7 @@ class LocalServices:
 def local_services(settings: Settings, report: Callable[[str], None] = lambda _: None) -> Iterator[LocalServices]:
     """Everything runs inside, migrated and ready.
 
-    ``report`` is told what is being started, in a few words.
+    ``report`` is told what is being started, and what to be careful of: a line each, in the reader's language.
 
     Raises:
         SettingRefused: of the two services only one is given.
@@ -76,6 +77,12 @@ def local_services(settings: Settings, report: Callable[[str], None] = lambda _:
     _refuse_half_a_sandbox(settings)
     home = settings.home.absolute()
     own: dict[str, Share] = {}
+
+    def starting(part: str) -> None:
+        report(parts.said("starting", part, settings.language))
+
+    if settings.database_url is not None and settings.payment_service_url is None:
+        report(catalogue.words("parts", settings.language)["sandbox_pays"])
     for kind, profile in (
         (EffectKind.PAYMENT, settings.payment_profile),
         (EffectKind.NOTIFICATION, settings.notification_profile),
@@ -87,12 +94,12 @@ def local_services(settings: Settings, report: Callable[[str], None] = lambda _:
             settings,
             home=home,
             import_dir=settings.watched_dir.absolute(),
-            database_url=prepared_database(settings, held, own, report),
+            database_url=prepared_database(settings, held, own, starting),
             database_owner_url=None,  # whoever works needs no right to change the schema
             payment_service_url=settings.payment_service_url
-            or _sandbox(held, home, "payments", own, report, _events_to_us(settings)),
+            or _sandbox(held, home, "payments", own, starting, _events_to_us(settings)),
             notification_service_url=settings.notification_service_url
-            or _sandbox(held, home, "notifications", own, report),
+            or _sandbox(held, home, "notifications", own, starting),
         )
         dagster_home.write_instance(home / "dagster", settings.max_concurrent_batches)
         yield LocalServices(complete, own)
@@ -126,11 +133,11 @@ def _sandbox(
     home: Path,
     kind: Kind,
     own: dict[str, Share],
-    report: Callable[[str], None],
+    starting: Callable[[str], None],
     options: Sequence[str] = (),
 ) -> str:
     service = SandboxService(home, kind, options=options)
-    own[f"sandbox-{kind}"] = _share(held, home, f"sandbox-{kind}", service, report)
+    own[f"sandbox-{kind}"] = _share(held, home, f"sandbox-{kind}", service, starting)
     return service.url
 
 
@@ -138,7 +145,7 @@ def database(
     settings: Settings,
     held: ExitStack,
     own: dict[str, Share] | None = None,
-    report: Callable[[str], None] = lambda _: None,
+    starting: Callable[[str], None] = lambda _: None,
 ) -> str:
     """The database of these settings, as the owner of its schema; our own server runs as long as ``held`` is open."""
     home = settings.home.absolute()
@@ -146,7 +153,7 @@ def database(
     if settings.database_url is not None:
         return settings.database_owner_url or settings.database_url
     server = PostgresServer(home, settings.postgres_port)
-    share = _share(held, home, "postgres", server, report)
+    share = _share(held, home, "postgres", server, starting)
     if own is not None:
         own["postgres"] = share
     return server.url()
@@ -156,7 +163,7 @@ def prepared_database(
     settings: Settings,
     held: ExitStack,
     own: dict[str, Share] | None = None,
-    report: Callable[[str], None] = lambda _: None,
+    starting: Callable[[str], None] = lambda _: None,
 ) -> str:
     """The same, migrated, as the application: it works with the data, and can alter neither schema nor trail.
 
@@ -166,7 +173,7 @@ def prepared_database(
     """
     from resources.database import migrate  # alembic takes a moment to import; --help should not wait for it
 
-    owner_url = database(settings, held, own, report)
+    owner_url = database(settings, held, own, starting)
     migrate.upgrade(owner_url)
     dagster_home.make_schema(owner_url)
     if settings.database_url is not None:
@@ -189,8 +196,8 @@ def make_home(home: Path) -> None:
         raise TerminalError("SYS-FOLDER-NOT-WRITABLE", variable="BULK_ORDERS_HOME")
 
 
-def _share(held: ExitStack, home: Path, name: str, server: Server, report: Callable[[str], None]) -> Share:
-    report(name)
+def _share(held: ExitStack, home: Path, name: str, server: Server, starting: Callable[[str], None]) -> Share:
+    starting(name)
     share = Share(server, home / "locks", name)
     held.enter_context(share.held())
     return share

@@ -21,8 +21,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from domain import catalogue
 from domain.errors import BulkOrdersError, PortTaken, TerminalError
-from orchestration import dagster_home
+from orchestration import dagster_home, parts
 from orchestration.bindings import admitted_vault, open_database
 from orchestration.health.loop import watching
 from orchestration.local_services import LocalServices, local_services, make_home
@@ -73,7 +74,7 @@ class Stack:
 
     Args:
         settings: all settings.
-        report: told what happens, one short line each.
+        report: told what happens, one short line each, in the reader's language.
         definitions: the module with Dagster's definitions (tests use a small one).
     """
 
@@ -113,7 +114,7 @@ class Stack:
                         self._keep(services)
                 finally:
                     (self._home / "up.json").unlink(missing_ok=True)
-                    self._report("stopping")
+                    self._report(catalogue.words("parts", self._settings.language)["stopping"])
                     self._supervisor.stop()
 
     def _ports(self) -> Iterator[tuple[int, str]]:
@@ -125,25 +126,25 @@ class Stack:
 
     def _start(self, services: LocalServices) -> None:
         environment = children.python_environment(services.environment())
-        parts = _Parts(self._home, environment)
+        processes = _Processes(self._home, environment)
         port = free_port()
         workspace = dagster_home.write_workspace(self._home / "dagster", port)
-        self._report("dagster")
-        first = [parts.code_server(self._definitions, port)]
+        self._say("starting", "dagster")
+        first = [processes.code_server(self._definitions, port)]
         if self._hears_events:
-            first.append(parts.webhooks(self._settings.webhook_port))
+            first.append(processes.webhooks(self._settings.webhook_port))
         self._supervisor.start(*first)
         if self._told_to_stop:
             return
-        web_server = parts.web_server(workspace, self._settings.ui_port)
+        web_server = processes.web_server(workspace, self._settings.ui_port)
         if not dagster_home.has_tables(services.database_url):
             # The first start makes Dagster's tables; two processes at once would get in each other's way.
             self._supervisor.start(web_server)
-            self._supervisor.start(parts.daemon(workspace))
+            self._supervisor.start(processes.daemon(workspace))
         else:
-            self._supervisor.start(web_server, parts.daemon(workspace))
+            self._supervisor.start(web_server, processes.daemon(workspace))
         if self._settings.audit_ui_port:
-            self._supervisor.start(parts.web_server(workspace, self._settings.audit_ui_port, read_only=True))
+            self._supervisor.start(processes.web_server(workspace, self._settings.audit_ui_port, read_only=True))
 
     @property
     def _hears_events(self) -> bool:
@@ -169,7 +170,7 @@ class Stack:
         while not self._told_to_stop:
             time.sleep(_TEND_SECONDS)
             for name in self._supervisor.tend():
-                self._report(f"{name} had ended and was started again")
+                self._say("started_again", name)
             if time.monotonic() > next_look:
                 self._look_at_servers(services)
                 next_look = time.monotonic() + _LOOK_AT_SERVERS_SECONDS
@@ -178,13 +179,16 @@ class Stack:
         for name, share in services.own.items():
             try:
                 if share.revive():
-                    self._report(f"{name} had ended and was started again")
+                    self._say("started_again", name)
                     if name == "postgres":  # web servers keep connections, and fail once on each dead one
                         self._supervisor.restart("web-server")
                         if self._settings.audit_ui_port:
                             self._supervisor.restart("audit-web-server")
             except (BulkOrdersError, OSError) as error:  # next time, perhaps: everything else goes on
-                self._report(f"{name} does not start: {getattr(error, 'code', type(error).__name__)}")
+                self._say("does_not_start", name, why=getattr(error, "code", type(error).__name__))
+
+    def _say(self, what: str, part: str, **facts: str) -> None:
+        self._report(parts.said(what, part, self._settings.language, **facts))
 
     @contextlib.contextmanager
     def _only_one(self) -> Iterator[None]:
@@ -224,7 +228,7 @@ def running_stack(home: Path) -> dict[str, Any] | None:
 
 
 @dataclass(frozen=True, slots=True)
-class _Parts:
+class _Processes:
     """Dagster's processes as this stack runs them."""
 
     home: Path

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from orchestration.cli.reporting import reporter
 from orchestration.settings import Settings
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ def act_and_go_on(settings: Settings, batch: str, act: Callable[[Database], obje
     from orchestration.local_services import local_services
     from orchestration.watching import watcher
 
-    with local_services(settings, _silent if as_json else _say_what_starts) as services:
+    with local_services(settings, reporter(quiet=as_json)) as services:
         importer = Importer(services)
         try:
             act(importer.database)
@@ -42,11 +43,3 @@ def show(found: Imported, language: str, *, as_json: bool) -> None:
     told = summary.as_json(found.books, report_dir, found.duplicate)
     text = json.dumps(told, ensure_ascii=False) if as_json else summary.as_text(told, found.books, language)
     click.echo(text)
-
-
-def _say_what_starts(name: str) -> None:
-    click.echo(f"... {name}", err=True)
-
-
-def _silent(_: str) -> None:
-    pass

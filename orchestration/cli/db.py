@@ -6,6 +6,7 @@ from contextlib import ExitStack
 
 import click
 
+from domain import catalogue
 from orchestration.settings import Settings
 
 
@@ -19,6 +20,7 @@ def upgrade() -> None:
     """Bring the database to the newest schema. Running it again does nothing."""
     from orchestration.local_services import prepared_database
 
+    settings = Settings.from_environment()
     with ExitStack() as held:
-        prepared_database(Settings.from_environment(), held)
-    click.echo("The database has the newest schema.")
+        prepared_database(settings, held)
+    click.echo(catalogue.words("db", settings.language)["newest"])

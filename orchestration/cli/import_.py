@@ -14,6 +14,7 @@ from domain import catalogue
 from domain.errors import BatchPaused, BulkOrdersError
 from domain.identity import DEFAULT_CLIENT
 from orchestration.cli.failures import say
+from orchestration.cli.reporting import reporter
 from orchestration.settings import Settings
 
 if TYPE_CHECKING:
@@ -36,8 +37,7 @@ def command(files: tuple[Path, ...], client: str, group: str | None, dry_run: bo
     from orchestration.local_services import local_services
 
     settings = Settings.from_environment()
-    started = _say_nothing if as_json else _say_what_starts
-    with local_services(settings, started) as services:
+    with local_services(settings, reporter(quiet=as_json)) as services:
         importer = Importer(services)
         work = Work(importer, client, group, settings.language, as_json)
         try:
@@ -60,14 +60,6 @@ class Work:
     group: str | None
     language: str
     as_json: bool
-
-
-def _say_what_starts(name: str) -> None:
-    click.echo(f"... {name}", err=True)
-
-
-def _say_nothing(_: str) -> None:
-    pass
 
 
 def _import_all(work: Work, files: Sequence[Path]) -> Iterator[int]:

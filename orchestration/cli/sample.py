@@ -6,9 +6,11 @@ from pathlib import Path
 
 import click
 
+from domain import catalogue
 from domain.errors import TerminalError
 from domain.money import format_yen
 from orchestration import sample as samples
+from orchestration.settings import Settings
 
 
 @click.command("sample")
@@ -34,6 +36,7 @@ def command(rows: int, bad: float, encoding: str, kind: str, seed: int, manifest
             samples.write_manifest(sample, manifest)
     except OSError:
         raise TerminalError("SYS-FOLDER-NOT-WRITABLE", variable="-o") from None
-    click.echo(f"{output}: {rows} rows, {sample.good_rows} good, {format_yen(sample.amount_jpy)} JPY")
+    line = catalogue.words("sample", Settings.from_environment().language)["line"]
+    click.echo(line.format(path=output, rows=rows, good=sample.good_rows, yen=format_yen(sample.amount_jpy)))
     for code, count in sample.fault_counts().items():
         click.echo(f"  {code}: {count}")

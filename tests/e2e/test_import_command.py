@@ -56,6 +56,18 @@ def write(path: Path, text: str) -> Path:
     return path
 
 
+def test_whoever_has_a_database_and_no_services_is_told_that_nobody_is_charged(
+    tmp_path: Path, dagster_database_url: str
+) -> None:
+    """Their orders would be called paid."""
+    office = office_with(tmp_path, {"DATABASE_URL": dagster_database_url})
+
+    checked = office.do("import", "--dry-run", sample_file(tmp_path / "orders.csv", 3, seed=4))
+
+    assert checked.returncode == 0
+    assert "nobody is charged" in checked.stderr
+
+
 def test_a_mixed_file_ends_partial_and_again_changes_nothing(tmp_path: Path, office: Office) -> None:
     """The object of --json is an interface: programs read it."""
     path = sample_file(tmp_path / "orders.csv", 30, bad=0.1, seed=3)

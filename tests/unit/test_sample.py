@@ -86,7 +86,8 @@ def test_nobody_in_it_can_be_reached():
     assert all(row[10].startswith("070-0000-") for row in rows)
 
 
-def test_the_command_says_what_it_made(tmp_path: Path):
+def test_the_command_says_what_it_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("BULK_ORDERS_LANGUAGE", "en")
     output = run("--rows", "10", "--bad", "0.1", "-o", str(tmp_path / "orders.csv"))
 
     assert "10 rows, 9 good" in output
